@@ -1,0 +1,133 @@
+"""What is wanted for a target: schedules, ages, retention, hooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+
+class JobKind(StrEnum):
+    SNAPSHOT = "snapshot"
+    EXPORT = "export"
+    CHECK = "check"
+    RECONCILE = "reconcile"
+    VERIFY = "verify"
+
+
+class Encryption(StrEnum):
+    AGE = "age"
+    NONE = "none"
+
+
+class IfUnavailable(StrEnum):
+    """What a hook does when its machine can't run it."""
+
+    CONTINUE = "continue"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A cron expression read in a time zone. Sunday is 0 and 7."""
+
+    cron: str
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRule:
+    """`schedule` None means that flykeep takes none by itself; `max_age` None means that age is not judged."""
+
+    schedule: Schedule | None = None
+    max_age: timedelta | None = None
+    retention_days: int | None = None
+    is_automatic_wanted: bool = False
+    max_pending: timedelta = timedelta(hours=2)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRule:
+    schedule: Schedule | None = None
+    max_age: timedelta | None = None
+    source: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class DrillRule:
+    schedule: Schedule | None = None
+    max_age: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRule:
+    last: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+    within: timedelta | None = None
+    min: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRule:
+    store: str
+    keep: KeepRule = field(default_factory=KeepRule)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    name: str
+    snapshot: SnapshotRule = field(default_factory=SnapshotRule)
+    export: ExportRule = field(default_factory=ExportRule)
+    drill: DrillRule = field(default_factory=DrillRule)
+    copies: tuple[CopyRule, ...] = ()
+    remind_every: timedelta = timedelta(hours=24)
+    new_volume_grace: timedelta = timedelta(hours=26)
+    is_alarming: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A command run inside the machine, argument list, never through a shell; at most 60 s are allowed by Fly."""
+
+    run: tuple[str, ...]
+    timeout: timedelta = timedelta(seconds=20)
+    if_unavailable: IfUnavailable = IfUnavailable.FAIL
+    makes_consistent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    before_snapshot: Hook | None = None
+    after_snapshot: Hook | None = None
+    before_export: Hook | None = None
+    after_export: Hook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRule:
+    """Which volumes a policy is for; `match` and the paths are globs. The first matching rule wins."""
+
+    match: str
+    policy: Policy
+    mount: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    instances: str = "each"
+    hooks: Hooks = field(default_factory=Hooks)
+
+    def matches(self, app: str, volume_name: str, machine: str | None = None) -> bool:
+        pattern, _, wanted_machine = self.match.partition("@")
+        if "/" not in pattern:
+            pattern += "/*"
+        if not fnmatchcase(f"{app}/{volume_name}", pattern):
+            return False
+        return not wanted_machine or (machine is not None and fnmatchcase(machine, wanted_machine))
+
+
+def rule_for(rules: tuple[TargetRule, ...], *, app: str, volume_name: str, machine: str | None) -> TargetRule | None:
+    """The first rule that matches, or None: a volume nobody protects."""
+    return next((rule for rule in rules if rule.matches(app, volume_name, machine)), None)

@@ -1,0 +1,104 @@
+"""A run: one execution of one job for one lineage and one slot; a row before it is anything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from flykeep.domain.ids import LineageId, OwnerId, RunId
+from flykeep.domain.policy import JobKind
+
+
+class RunState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    REFUSED = "refused"
+    INTERRUPTED = "interrupted"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in {RunState.PENDING, RunState.RUNNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The occurrence a run belongs to; `key` is unique together with kind and lineage.
+
+    A scheduled slot's key is its instant in UTC; a manual run's key is its own run id.
+    """
+
+    key: str
+    scheduled_at: datetime | None = None
+
+    @classmethod
+    def scheduled(cls, at: datetime) -> Slot:
+        return cls(at.strftime("%Y-%m-%dT%H:%M:%SZ"), at)
+
+    @classmethod
+    def manual(cls, run_id: RunId) -> Slot:
+        return cls(f"manual:{run_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a run is asked to do beyond its kind: free text and choices of the person who asked."""
+
+    reason: str | None = None
+    source: str | None = None
+    paths: tuple[str, ...] = ()
+    export_id: str | None = None
+    level: str | None = None
+    is_applied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run did not succeed, in the words of the error that stopped it."""
+
+    code: str
+    message: str
+    hint: str
+    exit_code: int
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended; `result_json` is the job's result as one JSON object."""
+
+    state: RunState
+    result_json: str = "{}"
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    id: RunId
+    kind: JobKind
+    lineage_id: LineageId
+    slot: Slot
+    state: RunState
+    requested_at: datetime
+    due_at: datetime
+    request: RunRequest = field(default_factory=RunRequest)
+    owner_id: OwnerId | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One journalled step of a run; a step with an intent names what it is about to create."""
+
+    run_id: RunId
+    number: int
+    name: str
+    at: datetime
+    detail: str = ""

@@ -1,0 +1,192 @@
+"""The catalog: the local index of everything known, and the ledger of runs, incidents and messages.
+
+All work happens in a transaction: everything in it is stored or nothing is. A transaction is serialized against every
+other writer. Errors: StateError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from flykeep.domain.artifact import Artifact
+from flykeep.domain.findings import Compliance, Delivery, Incident, Message
+from flykeep.domain.fly import VolumeSnapshot
+from flykeep.domain.ids import AppName, ExportId, LineageId, MachineId, OwnerId, RunId, SnapshotId, VolumeId
+from flykeep.domain.policy import JobKind
+from flykeep.domain.run import Outcome, Run, Step
+from flykeep.domain.target import Lineage
+
+
+class RunLedger(Protocol):
+    async def add_run(self, run: Run) -> bool:
+        """Insert a run; False, and nothing changed, where (kind, lineage, slot) exists already."""
+        ...
+
+    async def run(self, run_id: RunId) -> Run | None: ...
+
+    async def runs(
+        self,
+        *,
+        lineage_id: LineageId | None = None,
+        kind: JobKind | None = None,
+        is_open: bool | None = None,
+        limit: int = 100,
+    ) -> Sequence[Run]:
+        """Newest request first; `is_open` True gives pending and running ones only, False final ones only."""
+        ...
+
+    async def claim(self, run_id: RunId, *, owner_id: OwnerId, now: datetime) -> bool:
+        """Make a pending run running and owned; False where it is not pending or its lineage has a running run."""
+        ...
+
+    async def claimable(self, *, now: datetime, limit: int = 50) -> Sequence[Run]:
+        """Pending runs that are due and whose lineage has no running run; oldest due first, one per lineage."""
+        ...
+
+    async def finish(self, run_id: RunId, *, outcome: Outcome, now: datetime) -> bool:
+        """End a pending or running run; False, and nothing changed, where it is final already."""
+        ...
+
+    async def newest_slot(self, kind: JobKind, lineage_id: LineageId) -> datetime | None:
+        """The newest scheduled slot that has a row, whatever became of it."""
+        ...
+
+    async def add_step(self, step: Step) -> None: ...
+
+    async def steps(self, run_id: RunId) -> Sequence[Step]:
+        """In the order they were journalled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSnapshot:
+    """A snapshot flykeep has seen; `run_id` where it asked for it itself."""
+
+    lineage_id: LineageId
+    volume_id: VolumeId
+    app: AppName
+    snapshot: VolumeSnapshot
+    seen_at: datetime
+    run_id: RunId | None = None
+
+
+class Backups(Protocol):
+    async def record_snapshot(self, snapshot: RecordedSnapshot) -> None:
+        """Insert or renew by snapshot id; a `run_id` once set stays."""
+        ...
+
+    async def recorded_snapshots(self, lineage_id: LineageId) -> Sequence[RecordedSnapshot]:
+        """Newest first."""
+        ...
+
+    async def recorded_snapshot(self, snapshot_id: SnapshotId) -> RecordedSnapshot | None: ...
+
+    async def record_artifact(self, artifact: Artifact) -> None:
+        """Insert or renew by (export id, store)."""
+        ...
+
+    async def artifacts(self, lineage_id: LineageId | None = None) -> Sequence[Artifact]:
+        """Newest first by export id."""
+        ...
+
+    async def artifact(self, export_id: ExportId) -> Sequence[Artifact]:
+        """Its copies, one per store; empty where unknown."""
+        ...
+
+
+class Lineages(Protocol):
+    async def save_lineage(self, lineage: Lineage) -> None:
+        """Insert or renew by id."""
+        ...
+
+    async def lineages(self, *, include_retired: bool = False) -> Sequence[Lineage]:
+        """Sorted by label, then machine id."""
+        ...
+
+    async def save_machine_config(
+        self, machine_id: MachineId, *, lineage_id: LineageId, config_json: str, now: datetime
+    ) -> bool:
+        """Keep a complete configuration for disaster recovery; True where it differs from the last one kept."""
+        ...
+
+    async def machine_config(self, lineage_id: LineageId) -> str | None:
+        """The configuration saved last for this lineage's machine."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    target: str
+    until_at: datetime | None
+    reason: str
+    paused_at: datetime
+
+
+class Pauses(Protocol):
+    async def pause(self, pause: Pause) -> None:
+        """Insert or renew by target (the lineage's id)."""
+        ...
+
+    async def resume(self, target: str) -> bool:
+        """False where it was not paused."""
+        ...
+
+    async def pauses(self, *, now: datetime) -> Sequence[Pause]:
+        """Those in force at `now`."""
+        ...
+
+
+class Alerts(Protocol):
+    async def save_verdict(self, compliance: Compliance) -> None:
+        """The newest evaluation of a lineage; an inconclusive one keeps the last conclusive one beside it."""
+        ...
+
+    async def verdicts(self) -> Sequence[Compliance]:
+        """The newest conclusive evaluation of each lineage, or the inconclusive one where there is none yet."""
+        ...
+
+    async def fly_seen_at(self) -> datetime | None:
+        """When Fly last answered a check completely."""
+        ...
+
+    async def save_fly_seen(self, at: datetime) -> None: ...
+
+    async def save_incident(self, incident: Incident) -> None:
+        """Insert or renew by id."""
+        ...
+
+    async def incidents(self, *, is_open: bool | None = None, limit: int = 200) -> Sequence[Incident]:
+        """Newest opened first."""
+        ...
+
+    async def enqueue(self, notifier: str, message: Message, *, now: datetime) -> None:
+        """Put one message for one notifier into the outbox; once per (notifier, message id)."""
+        ...
+
+    async def due_deliveries(self, *, now: datetime, limit: int = 50) -> Sequence[Delivery]: ...
+
+    async def delivered(self, delivery_id: int, *, now: datetime) -> None: ...
+
+    async def delivery_failed(
+        self, delivery_id: int, *, error: str, next_attempt_at: datetime | None, now: datetime
+    ) -> None:
+        """Count an attempt; `next_attempt_at` None gives up."""
+        ...
+
+
+class Transaction(RunLedger, Backups, Lineages, Pauses, Alerts, Protocol):
+    """All of the catalog within one transaction."""
+
+
+class Catalog(Protocol):
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Commit at the end of the context; roll back on any exception."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises StateError when the database does not answer."""
+        ...

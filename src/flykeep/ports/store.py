@@ -1,0 +1,68 @@
+"""Where artifacts live. Small objects only: bulk data moves in workers, never through this port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    key: str
+    size_bytes: int
+    modified_at: datetime
+
+
+class Store(Protocol):
+    """Keys are slash-separated and relative to the store's prefix. Errors: the `store.*` family."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def put_new(self, key: str, data: bytes) -> None:
+        """Write all or nothing, only where no object has this key; raises StorePreconditionError otherwise."""
+        ...
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write all or nothing, replacing what is there."""
+        ...
+
+    async def get(self, key: str, *, limit_bytes: int = 64 << 20) -> bytes:
+        """Raises StoreNotFoundError; StoreError when the object is larger than `limit_bytes`."""
+        ...
+
+    async def head(self, key: str) -> ObjectInfo:
+        """Raises StoreNotFoundError."""
+        ...
+
+    async def list(self, prefix: str) -> Sequence[ObjectInfo]:
+        """Every object whose key starts with `prefix`, sorted by key."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Deleting what is not there is not an error."""
+        ...
+
+
+class StoreType(StrEnum):
+    S3 = "s3"
+    DIRECTORY = "directory"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOrder:
+    """How a process opens a store; travels to a worker on its standard input, never by argument or environment."""
+
+    name: str
+    type: StoreType
+    prefix: str = ""
+    path: str | None = None
+    bucket: str | None = None
+    endpoint: str | None = None
+    region: str = "auto"
+    is_path_style: bool = True
+    access_key_id: str | None = field(default=None, repr=False)
+    secret_access_key: str | None = field(default=None, repr=False)

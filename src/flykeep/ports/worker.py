@@ -1,0 +1,124 @@
+"""Work orders for the byte path, and what a worker reports.
+
+A worker reads one order as a JSON line on standard input and answers with JSON lines; the end of its standard input
+means stop: abort the upload, leave nothing behind. Bytes never move inside the daemon's own process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from flykeep.domain.artifact import ChangedFile, IndexEntry, StoredObject, TarTotals
+from flykeep.domain.ids import ExportId
+from flykeep.ports.fly import SshAccess
+from flykeep.ports.store import StoreOrder
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionOrder:
+    """`threads` 0 compresses in the pipeline's own thread: the frugal setting."""
+
+    level: int = 3
+    threads: int = 0
+    frame_bytes: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOrder:
+    """Copy a tree from a machine into a store. `directory` is the mount; paths are globs from it."""
+
+    export_id: ExportId
+    key_prefix: str  # "<app>/<volume>/<YYYY>/<export_id>", under the store's own prefix
+    access: SshAccess
+    directory: str
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    store: StoreOrder
+    recipients: tuple[str, ...]  # empty: not encrypted
+    index_recipient: str
+    compression: CompressionOrder
+    expected_bytes: int | None  # from the volume's usage; chooses the part size
+    deadline_s: float
+    stall_timeout_s: float = 120.0
+    kind: Literal["export"] = "export"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOrder:
+    """Read every byte of an artifact's objects and compare with the manifest; `identity` opens data too."""
+
+    store: StoreOrder
+    objects: tuple[StoredObject, ...]
+    index: StoredObject
+    level: Literal["bytes", "contents"]
+    identity: str | None = field(repr=False)
+    index_identity: str | None = field(repr=False)
+    is_encrypted: bool
+    totals: TarTotals
+    deadline_s: float
+    kind: Literal["verify"] = "verify"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOrder:
+    """Read an artifact's index and report its entries, those whose path contains `contains` only."""
+
+    store: StoreOrder
+    index: StoredObject
+    identity: str | None = field(repr=False)
+    is_encrypted: bool
+    contains: str | None
+    deadline_s: float
+    kind: Literal["index"] = "index"
+
+
+Order = ExportOrder | VerifyOrder | IndexOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Bytes of tar read and of data stored so far; `phase` is reading, storing, reading back, ..."""
+
+    phase: str
+    tar_bytes: int
+    stored_bytes: int
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What was stored and read back. Nothing is committed until the caller writes the manifest."""
+
+    data: tuple[StoredObject, ...]
+    index: StoredObject
+    totals: TarTotals
+    changed: tuple[ChangedFile, ...]
+    skipped: tuple[str, ...]
+    open_databases: tuple[str, ...]
+    tar_flavour: str  # "gnu" | "busybox"
+    tar_exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    level: str
+    bytes_read: int
+    entries_compared: int
+
+
+class Workers(Protocol):
+    """Runs orders in processes of their own. Cancelling a call stops its worker, which then leaves nothing behind.
+
+    Errors: what the worker reported, as the class of its code; WorkerError when it died without a word.
+    """
+
+    async def export(self, order: ExportOrder, *, on_progress: Callable[[Progress], None]) -> ExportResult: ...
+
+    async def verify(self, order: VerifyOrder, *, on_progress: Callable[[Progress], None]) -> VerifyResult: ...
+
+    def index(self, order: IndexOrder) -> AbstractAsyncContextManager[AsyncIterator[IndexEntry]]:
+        """Stream the entries; leaving the context early stops the worker."""
+        ...
