@@ -1,21 +1,125 @@
 """Where the objects of an artifact stand in a store: keys from facts, and facts from keys. For ever.
 
-Keys are relative to the store's prefix. Every part is URL-safe by construction, so that no store, shell or URL
-has to escape anything.
+Keys are relative to the store's prefix. Every part is made of unreserved URL characters only, so that no store,
+shell or URL has to escape anything.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
 
-from flykeep.domain.errors import StoreError
+from flykeep.domain.errors import InternalError, StoreError
+from flykeep.domain.ids import AppName, ExportId, VolumeName
 
 STATE_KEY = "_state/latest.json.zst.age"
 RESTORE_KEY = "RESTORE.md"
+PARTS_AT_MOST = 99_999
+
 _MANIFEST = "manifest.json"
 _INDEX = {True: "index.jsonl.zst.age", False: "index.jsonl.zst"}
 _DATA = {True: "data.tar.zst.age", False: "data.tar.zst"}
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+_ESCAPED = re.compile(r"~([0-9a-f]{2})")
+_PART = re.compile(r"(data\.tar\.zst(?:\.age)?)\.([0-9]{5})")
+_YEAR = re.compile(r"[0-9]{4}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class ObjectRole(StrEnum):
+    DATA = "data"
+    INDEX = "index"
+    MANIFEST = "manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactPlace:
+    """What an artifact's prefix says: all that can be known of it before its manifest is read."""
+
+    app: AppName
+    volume_name: VolumeName
+    year: int
+    export_id: ExportId
+
+    @property
+    def prefix(self) -> str:
+        parts = (_escape(self.app, is_first=True), _escape(self.volume_name), f"{self.year:04d}")
+        return "/".join((*parts, _escape(self.export_id)))
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPlace:
+    """One object of an artifact. `part` counts from 1 where data is split; `is_encrypted` is false for manifests."""
+
+    artifact: ArtifactPlace
+    role: ObjectRole
+    is_encrypted: bool
+    part: int | None = None
+
+    @property
+    def key(self) -> str:
+        prefix = self.artifact.prefix
+        if self.role is ObjectRole.MANIFEST:
+            return manifest_key(prefix)
+        if self.role is ObjectRole.INDEX:
+            return index_key(prefix, is_encrypted=self.is_encrypted)
+        return data_key(prefix, is_encrypted=self.is_encrypted, part=self.part)
+
+
+def artifact_prefix(app: AppName, volume_name: VolumeName, export_id: ExportId, started_at: datetime) -> str:
+    """`<app>/<volume name>/<YYYY>/<export id>`, the year being that of `started_at` in UTC."""
+    return ArtifactPlace(app, volume_name, started_at.astimezone(UTC).year, export_id).prefix
+
+
+def manifest_key(prefix: str) -> str:
+    return f"{prefix}/{_MANIFEST}"
+
+
+def index_key(prefix: str, *, is_encrypted: bool) -> str:
+    return f"{prefix}/{_INDEX[is_encrypted]}"
+
+
+def data_key(prefix: str, *, is_encrypted: bool, part: int | None = None) -> str:
+    """The key of the whole data, or of part `part`, counted from 1; the parts in order of their keys join to it."""
+    whole = f"{prefix}/{_DATA[is_encrypted]}"
+    if part is None:
+        return whole
+    if not 1 <= part <= PARTS_AT_MOST:
+        raise InternalError(f"Data has parts 1 to {PARTS_AT_MOST}, not {part}.")
+    return f"{whole}.{part:05d}"
+
+
+def parse_prefix(prefix: str) -> ArtifactPlace | None:
+    """The artifact that has exactly this prefix; None where flykeep would never have made it."""
+    parts = prefix.split("/")
+    if len(parts) != 4 or not all(parts) or not _YEAR.fullmatch(parts[2]):
+        return None
+    app, volume, export_id = (_unescape(parts[at]) for at in (0, 1, 3))
+    if app is None or volume is None or export_id is None:
+        return None
+    place = ArtifactPlace(AppName(app), VolumeName(volume), int(parts[2]), ExportId(export_id))
+    return place if place.prefix == prefix else None
+
+
+def parse_key(key: str) -> ObjectPlace | None:
+    """The object that has exactly this key; None where it is no object of an artifact."""
+    prefix, _, name = key.rpartition("/")
+    artifact = parse_prefix(prefix)
+    if artifact is None:
+        return None
+    if name == _MANIFEST:
+        return ObjectPlace(artifact, ObjectRole.MANIFEST, is_encrypted=False)
+    for is_encrypted in (True, False):
+        if name == _INDEX[is_encrypted]:
+            return ObjectPlace(artifact, ObjectRole.INDEX, is_encrypted=is_encrypted)
+        if name == _DATA[is_encrypted]:
+            return ObjectPlace(artifact, ObjectRole.DATA, is_encrypted=is_encrypted)
+    split = _PART.fullmatch(name)
+    if split is None or int(split[2]) == 0:
+        return None
+    return ObjectPlace(artifact, ObjectRole.DATA, is_encrypted=split[1] == _DATA[True], part=int(split[2]))
 
 
 def check_key(key: str) -> None:
@@ -26,3 +130,19 @@ def check_key(key: str) -> None:
     parts = key.split("/")
     if any(part in {"", ".", ".."} for part in parts) or _CONTROL.search(key):
         raise StoreError("This is not a key that every store can hold.", facts={"key": ascii(key)})
+
+
+def _escape(name: str, *, is_first: bool = False) -> str:
+    """Bytes outside `[A-Za-z0-9_-]` become `~xx`. A first part never starts with `_`: those names are flykeep's own."""
+    if not name:
+        raise InternalError("An artifact's place needs an app, a volume name and an export id.")
+    escaped = "".join(chr(byte) if byte in _PLAIN else f"~{byte:02x}" for byte in name.encode())
+    return f"~5f{escaped[1:]}" if is_first and escaped.startswith("_") else escaped
+
+
+def _unescape(part: str) -> str | None:
+    try:
+        raw = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), part).encode("latin-1")
+        return raw.decode()
+    except UnicodeError:
+        return None
