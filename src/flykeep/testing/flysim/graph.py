@@ -12,6 +12,7 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     build_schema,
+    get_variable_values,
     graphql_sync,
     parse,
     validate,
@@ -50,6 +51,23 @@ class GraphRequest:
         return "invalid"
 
 
+def graphql_objections(schema: GraphQLSchema, request: GraphRequest) -> list[str]:
+    """What a schema does not know in a request: fields, arguments, types, variables and fields inside them."""
+    try:
+        document = parse(request.query)
+    except GraphQLError as error:
+        return [error.message]
+    wrong = [error.message for error in validate(schema, document)]
+    operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
+    declared: set[str] = set()
+    for operation in operations:
+        definitions = operation.variable_definitions or ()
+        declared |= {definition.variable.name.value for definition in definitions}
+        coerced = get_variable_values(schema, definitions, request.variables)
+        wrong += [error.message for error in coerced] if isinstance(coerced, list) else []
+    return wrong + [f"unknown variable {name!r}" for name in sorted(set(request.variables) - declared)]
+
+
 class GraphApi:
     """Executes GraphQL against a world."""
 
@@ -75,10 +93,7 @@ class GraphApi:
 
     def objections(self, request: GraphRequest) -> list[str]:
         """What the reduced schema does not know in a request."""
-        try:
-            return [error.message for error in validate(self._schema, parse(request.query))]
-        except GraphQLError as error:
-            return [error.message]
+        return graphql_objections(self._schema, request)
 
     def execute(self, request: GraphRequest, grant: TokenGrant) -> JsonObject:
         """The answer; errors stand in `errors`, with HTTP 200, as Fly's do."""

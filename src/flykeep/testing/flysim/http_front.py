@@ -20,7 +20,13 @@ from flykeep.testing.flysim import http_apps, http_machines, http_volumes
 from flykeep.testing.flysim.faults import Fault, FaultKind, FaultScript
 from flykeep.testing.flysim.graph import GraphApi, GraphRequest, redacted_variables
 from flykeep.testing.flysim.http_call import Answer, Call, Endpoint
-from flykeep.testing.flysim.journal import ReceivedWebhook, RecordedRequest, redacted_body, redacted_headers
+from flykeep.testing.flysim.journal import (
+    MEANT_WRONG_HEADER,
+    ReceivedWebhook,
+    RecordedRequest,
+    redacted_body,
+    redacted_headers,
+)
 from flykeep.testing.flysim.judge import Judge
 from flykeep.testing.flysim.machines import Machines
 from flykeep.testing.flysim.model import Refusal, TokenGrant
@@ -288,7 +294,8 @@ class Front:
 
     async def _serve_unknown(self, request: Request) -> Response:
         incoming = await _read(request, "unknown", None)
-        return self._finish(incoming, _json(404, {"error": "404 page not found"}))
+        response = _json(404, {"error": "404 page not found"})
+        return self._finish(incoming, response, is_judged_refused=True)
 
     def _finish(
         self,
@@ -310,6 +317,7 @@ class Front:
                 app=incoming.app,
                 status=response.status_code,
                 is_judged_refused=is_judged_refused,
+                is_meant_wrong=MEANT_WRONG_HEADER in request.headers,
                 headers=redacted_headers(dict(request.headers)),
             )
         )

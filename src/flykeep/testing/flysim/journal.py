@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 REDACTED = "<redacted>"
+MEANT_WRONG_HEADER = "x-flysim-meant-wrong"
 _SECRET_KEYS = frozenset({"header", "token", "value"})
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """One request and how it was answered; `body` is the JSON sent, None where none was."""
+    """One request and how it was answered; `body` is the JSON sent, None where none was.
+
+    `is_meant_wrong`: the sender said by MEANT_WRONG_HEADER that it is wrong on purpose.
+    """
 
     at: datetime
     method: str
@@ -25,6 +29,7 @@ class RecordedRequest:
     app: str | None
     status: int
     is_judged_refused: bool = False
+    is_meant_wrong: bool = False
     headers: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:

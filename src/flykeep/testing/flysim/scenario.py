@@ -7,8 +7,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from flykeep.domain.errors import ConfigError
 from flykeep.testing.flysim.faults import Fault
 
 
@@ -99,8 +100,15 @@ class Scenario(_Strict):
 
     @classmethod
     def from_toml(cls, text: str) -> Self:
-        """The scenario a TOML text describes; raises `ValueError` naming the wrong key."""
-        return cls.model_validate(tomllib.loads(text))
+        """The scenario a TOML text describes; raises `ConfigError` naming the wrong key."""
+        try:
+            return cls.model_validate(tomllib.loads(text))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"scenario: {where}: {first['msg']}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"scenario: {error}") from error
 
     @classmethod
     def from_file(cls, path: Path) -> Self:

@@ -86,10 +86,10 @@ class _Door(asyncssh.SSHServer):
         elif fault is not None and fault.kind is FaultKind.SSH_NEW_HOST_KEY:
             self._farm.renew_host_key(self._machine)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._farm.connections.get(self._machine.id, set()).discard(self._connection)
 
-    def begin_auth(self, username: str) -> bool:
+    def begin_auth(self, _username: str) -> bool:
         return True
 
     def public_key_auth_supported(self) -> bool:

@@ -1,0 +1,61 @@
+"""A simulator on a clock that stands still, and a client that speaks plain HTTP to it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from flykeep.testing.clock import CountedIds, ManualClock
+from flykeep.testing.flysim.model import Machine, Volume
+from flykeep.testing.flysim.scenario import Scenario
+from flykeep.testing.flysim.serve import FlySim
+
+MEANT_WRONG = {"x-flysim-meant-wrong": "1"}
+
+
+def quiet(**changes: Any) -> Scenario:
+    """The default scenario without rate limits, so that a standing clock does not stop the tests."""
+    return Scenario.shipped().model_copy(update={"rate_limits": False} | changes)
+
+
+@dataclass
+class Rig:
+    sim: FlySim
+    clock: ManualClock
+    http: httpx.AsyncClient
+
+    @property
+    def volume(self) -> Volume:
+        return self.sim.world.find_volume("my-crocbot", "crocbot_data")
+
+    @property
+    def machine(self) -> Machine:
+        return self.sim.world.find_machine("my-crocbot")
+
+    @property
+    def snapshots(self) -> str:
+        return f"/apps/my-crocbot/volumes/{self.volume.id}/snapshots"
+
+    @property
+    def machine_path(self) -> str:
+        return f"/apps/my-crocbot/machines/{self.machine.id}"
+
+    async def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
+        answer = await self.http.post(f"{self.sim.api_base_url}/graphql", json={"query": query, "variables": variables})
+        assert answer.status_code == 200
+        document: dict[str, Any] = answer.json()
+        return document
+
+
+@asynccontextmanager
+async def rig(directory: Path, scenario: Scenario | None = None) -> AsyncIterator[Rig]:
+    clock = ManualClock()
+    async with FlySim.start(
+        state_directory=directory, clock=clock, ids=CountedIds(), scenario=scenario or quiet()
+    ) as sim:
+        base, headers = f"{sim.flaps_base_url}/v1", {"authorization": sim.token}
+        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=20, trust_env=False) as http:
+            yield Rig(sim, clock, http)
