@@ -1,0 +1,226 @@
+"""Puts the domain's values together from a validated file, resolving every name it mentions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from flykeep.domain.policy import Encryption, Policy, Schedule, TargetRule
+from flykeep.domain.presets import PRESETS
+from flykeep.ports.store import StoreType
+from flykeep.settings.durations import parse_duration
+from flykeep.settings.fields import cron_expression
+from flykeep.settings.model import LITERAL_SECRET_KEYS, DirectoryStoreTable, FileModel, S3StoreTable, StateTable
+from flykeep.settings.origins import Origins, dotted
+from flykeep.settings.refusals import literal_secret, unknown_name
+from flykeep.settings.resolution import all_policies, resolve_target
+from flykeep.settings.secret_reader import SecretReader
+from flykeep.settings.toml_lines import Path as KeyPath
+from flykeep.settings.values import (
+    Compression,
+    DaemonSettings,
+    EncryptionSettings,
+    FlySettings,
+    HttpSettings,
+    InvalidSettingsError,
+    Level,
+    NotifierSettings,
+    Probe,
+    Problem,
+    ScratchSettings,
+    Settings,
+    StateSettings,
+    StoreSettings,
+    WorkerSettings,
+)
+
+FLAPS_BASE_URL = "https://api.machines.dev"
+API_BASE_URL = "https://api.fly.io"
+DEFAULT_STATE_URL = "sqlite:////data/flykeep.db"
+DEFAULT_STATE_DIRECTORY = "/data"
+
+
+def assemble(model: FileModel, *, origins: Origins, environ: Mapping[str, str]) -> Settings:
+    """Raises InvalidSettingsError with every name that leads nowhere."""
+    problems = _Problems(origins)
+    policies = _policies(model, problems)
+    settings = Settings(
+        fly=_fly(model, environ, problems),
+        scratch=ScratchSettings(model.scratch.app, model.scratch.max_volume_gb, model.scratch.max_workers),
+        state=_state(model.state),
+        http=_http(model.http.bind),
+        stores=MappingProxyType({name: _store(name, table) for name, table in model.stores.items()}),
+        encryption=_encryption(model, problems),
+        worker=WorkerSettings(
+            compression=Compression(model.worker.compression),
+            level=model.worker.level,
+            deadline=model.worker.deadline,
+            stall_timeout=model.worker.stall_timeout,
+        ),
+        daemon=_daemon(model, problems),
+        notifiers=_notifiers(model, problems),
+        policies=policies,
+        targets=_targets(model, policies, problems),
+        probes=tuple(
+            tuple(Probe(probe.kind, probe.path, probe.min_files) for probe in target.probes) for target in model.targets
+        ),
+        secrets=SecretReader(environ),
+        source=model,
+        origins=origins,
+    )
+    problems.raise_any()
+    return settings
+
+
+class _Problems:
+    """Collects what is wrong, so that one reading names it all."""
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+        self._found: dict[tuple[str, str], Problem] = {}
+
+    def add(self, path: KeyPath, message: str, *, hint: str = "") -> None:
+        self.take(Problem(Level.ERROR, dotted(path), message, self._origins.nearest(path), hint))
+
+    def add_unknown_name(self, path: KeyPath, *, name: str, what: str, known: tuple[str, ...]) -> None:
+        self.take(unknown_name(path, name=name, what=what, known=known, origin=self._origins.nearest(path)))
+
+    def add_literal_secret(self, path: KeyPath) -> None:
+        self.take(literal_secret(path, origin=self._origins.nearest(path)))
+
+    def take(self, problem: Problem) -> None:
+        self._found.setdefault((problem.key, problem.message), problem)
+
+    def raise_any(self) -> None:
+        if self._found:
+            raise InvalidSettingsError(tuple(self._found.values()))
+
+
+def _fly(model: FileModel, environ: Mapping[str, str], problems: _Problems) -> FlySettings:
+    """FLY_REGION and FLY_APP_NAME are Fly's words about the daemon's own machine, never settings."""
+    urls = {}
+    for name, default in (("FLY_FLAPS_BASE_URL", FLAPS_BASE_URL), ("FLY_API_BASE_URL", API_BASE_URL)):
+        url = environ.get(name) or default
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            problems.take(Problem(Level.ERROR, "", "must be a URL that begins with https:// or http://", name))
+        urls[name] = url.rstrip("/")
+    return FlySettings(
+        org=model.fly.org,
+        ssh_port=model.fly.ssh_port,
+        flaps_base_url=urls["FLY_FLAPS_BASE_URL"],
+        api_base_url=urls["FLY_API_BASE_URL"],
+    )
+
+
+def _state(table: StateTable) -> StateSettings:
+    url = table.url or (None if table.url_secret else DEFAULT_STATE_URL)
+    directory = table.directory
+    if directory is None and url is not None and url.startswith("sqlite:"):
+        directory = str(PurePosixPath(urlsplit(url).path[1:]).parent)
+    return StateSettings(url=url, url_secret=table.url_secret, directory=Path(directory or DEFAULT_STATE_DIRECTORY))
+
+
+def _http(bind: str) -> HttpSettings:
+    host, _, port = bind.rpartition(":")
+    return HttpSettings(host.strip("[]"), int(port))
+
+
+def _store(name: str, table: S3StoreTable | DirectoryStoreTable) -> StoreSettings:
+    if isinstance(table, DirectoryStoreTable):
+        return StoreSettings(name=name, type=StoreType.DIRECTORY, prefix=table.prefix, path=table.path)
+    return StoreSettings(
+        name=name,
+        type=StoreType.S3,
+        prefix=table.prefix,
+        bucket=table.bucket,
+        endpoint=table.endpoint,
+        region=table.region,
+        is_path_style=table.path_style,
+        access_key_id_secret=table.access_key_id_secret,
+        secret_access_key_secret=table.secret_access_key_secret,
+    )
+
+
+def _encryption(model: FileModel, problems: _Problems) -> EncryptionSettings:
+    table = model.encryption
+    if table.encryption == "age" and model.stores and not table.recipients:
+        problems.add(
+            ("encryption", "recipients"),
+            "is empty, so nothing could be encrypted",
+            hint='Write the public half of a key made by `age-keygen`, or encryption = "none" in [encryption].',
+        )
+    if table.encryption == "none" and table.recipients:
+        problems.add(("encryption", "recipients"), 'is given although encryption is "none"', hint="Remove one of them.")
+    return EncryptionSettings(Encryption(table.encryption), table.recipients, table.identity_secret)
+
+
+def _daemon(model: FileModel, problems: _Problems) -> DaemonSettings:
+    table = model.daemon
+    try:
+        check = check_schedule(table.check_every)
+    except ValueError as error:
+        problems.add(("daemon", "check_every"), str(error))
+        check = Schedule("*/15 * * * *")
+    return DaemonSettings(
+        max_parallel_runs=table.max_parallel_runs, jitter=table.jitter, check=check, drain_timeout=table.drain_timeout
+    )
+
+
+def check_schedule(text: str) -> Schedule:
+    """A cron expression as it stands; a duration as the cron expression that comes as often. Raises ValueError."""
+    if not re.fullmatch(r"[0-9dhm]+", text.strip()):
+        return Schedule(cron_expression(text))
+    minutes, odd_s = divmod(int(parse_duration(text).total_seconds()), 60)
+    if odd_s == 0 and minutes and 60 % minutes == 0:
+        return Schedule(f"*/{minutes} * * * *" if minutes < 60 else "0 * * * *")
+    hours, odd_m = divmod(minutes, 60)
+    if odd_s == 0 and odd_m == 0 and hours and 24 % hours == 0:
+        return Schedule(f"0 */{hours} * * *" if hours < 24 else "0 0 * * *")
+    raise ValueError("does not divide an hour or a day evenly: write 15m, 1h, 6h or a cron expression")
+
+
+def _notifiers(model: FileModel, problems: _Problems) -> tuple[NotifierSettings, ...]:
+    found = []
+    for name, table in model.notifiers.items():
+        raw = table.model_extra or {}
+        for key in raw:
+            if key in LITERAL_SECRET_KEYS:
+                problems.add_literal_secret(("notifiers", name, key))
+        found.append(NotifierSettings(name=name, type=table.type, table=MappingProxyType(dict(raw))))
+    return tuple(found)
+
+
+def _policies(model: FileModel, problems: _Problems) -> Mapping[str, Policy]:
+    policies, unresolved = all_policies(model.policies, PRESETS)
+    for error in unresolved:
+        problems.add(error.path, error.message, hint=f"Presets: {', '.join(PRESETS)}.")
+    for name, table in model.policies.items():
+        for index, copy in enumerate(table.copies or ()):
+            if copy.store not in model.stores:
+                path = ("policies", name, "copies", index, "store")
+                problems.add_unknown_name(path, name=copy.store, what="store", known=tuple(model.stores))
+    return policies
+
+
+def _targets(model: FileModel, policies: Mapping[str, Policy], problems: _Problems) -> tuple[TargetRule, ...]:
+    rules = []
+    for index, table in enumerate(model.targets):
+        policy = policies.get(table.policy)
+        if policy is None:
+            known = tuple({*policies, *model.policies})
+            if table.policy not in known:
+                path = ("targets", index, "policy")
+                problems.add_unknown_name(path, name=table.policy, what="policy", known=known)
+            continue
+        if not policy.copies and (policy.export.schedule or policy.export.max_age):
+            problems.add(
+                ("policies", table.policy, "export"),
+                "asks for exports, but copies names no store they would go to",
+                hint=f"Add [[policies.{table.policy}.copies]] with a store.",
+            )
+        rules.append(resolve_target(table, policy))
+    return tuple(rules)

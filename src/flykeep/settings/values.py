@@ -1,0 +1,204 @@
+"""What a configuration means, in the domain's own types. bootstrap unpacks it; nothing below bootstrap sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from flykeep.domain.errors import ConfigError
+from flykeep.domain.policy import Encryption, Policy, Schedule, TargetRule
+from flykeep.ports.store import StoreOrder, StoreType
+from flykeep.settings.model import FileModel
+from flykeep.settings.origins import Origins
+from flykeep.settings.secret_reader import SecretReader
+
+
+class Level(StrEnum):
+    """How much a problem matters: an error refuses the configuration."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the configuration; `origin` is `file:line`, a variable's name, or None."""
+
+    level: Level
+    key: str
+    message: str
+    origin: str | None = None
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.origin}: " if self.origin else ""
+        hint = f" {self.hint}" if self.hint else ""
+        return f"{where}{self.key}: {self.message}.{hint}" if self.key else f"{where}{self.message}.{hint}"
+
+
+class InvalidSettingsError(ConfigError):
+    """The configuration was refused; `problems` holds every reason found in one reading."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class FlySettings:
+    """Base URLs carry no `/v1` and no trailing slash."""
+
+    org: str
+    ssh_port: int
+    flaps_base_url: str
+    api_base_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchSettings:
+    app: str
+    max_volume_gb: int
+    max_workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateSettings:
+    """`directory` holds locks and the daemon's own keys."""
+
+    url: str | None
+    url_secret: str | None
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """A store without its credentials: `order` reads them when it is called."""
+
+    name: str
+    type: StoreType
+    prefix: str = ""
+    path: str | None = None
+    bucket: str | None = None
+    endpoint: str | None = None
+    region: str = "auto"
+    is_path_style: bool = True
+    access_key_id_secret: str | None = None
+    secret_access_key_secret: str | None = None
+
+    def order(self, secrets: SecretReader) -> StoreOrder:
+        """How a process opens this store; raises ConfigError naming a secret that is not set."""
+        return StoreOrder(
+            name=self.name,
+            type=self.type,
+            prefix=self.prefix,
+            path=self.path,
+            bucket=self.bucket,
+            endpoint=self.endpoint,
+            region=self.region,
+            is_path_style=self.is_path_style,
+            access_key_id=secrets.value(self.access_key_id_secret) if self.access_key_id_secret else None,
+            secret_access_key=secrets.value(self.secret_access_key_secret) if self.secret_access_key_secret else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionSettings:
+    encryption: Encryption
+    recipients: tuple[str, ...]
+    identity_secret: str | None
+
+
+class Compression(StrEnum):
+    AUTO = "auto"
+    FRUGAL = "frugal"
+    PARALLEL = "parallel"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    compression: Compression
+    level: int
+    deadline: timedelta
+    stall_timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSettings:
+    max_parallel_runs: int
+    jitter: timedelta
+    check: Schedule
+    drain_timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierSettings:
+    """`table` is what the plugin's own model validates: the raw keys without `type`."""
+
+    name: str
+    type: str
+    table: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a rehearsed restore must find; kept for drills."""
+
+    kind: str
+    path: str
+    min_files: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A whole configuration. `probes` are in the order of `targets`; `policies` holds presets too."""
+
+    fly: FlySettings
+    scratch: ScratchSettings
+    state: StateSettings
+    http: HttpSettings
+    stores: Mapping[str, StoreSettings]
+    encryption: EncryptionSettings
+    worker: WorkerSettings
+    daemon: DaemonSettings
+    notifiers: tuple[NotifierSettings, ...]
+    policies: Mapping[str, Policy]
+    targets: tuple[TargetRule, ...]
+    probes: tuple[tuple[Probe, ...], ...]
+    secrets: SecretReader = field(repr=False)
+    source: FileModel = field(repr=False)
+    origins: Origins = field(repr=False)
+
+    def fly_token(self) -> SecretStr:
+        """Raises ConfigError where no token is set."""
+        return self.secrets.fly_token()
+
+    def state_url(self) -> SecretStr:
+        """The database URL as configured, before it is mapped to a driver; it may hold a password."""
+        if self.state.url_secret:
+            return self.secrets.read(self.state.url_secret)
+        assert self.state.url is not None  # resolution gives one of the two
+        return SecretStr(self.state.url)
+
+    def store_order(self, name: str) -> StoreOrder:
+        """Raises ConfigError for a store that is not configured, or whose secrets are not set."""
+        store = self.stores.get(name)
+        if store is None:
+            raise ConfigError(f"no store is called {name!r}", hint=f"Configured stores: {', '.join(self.stores)}.")
+        return store.order(self.secrets)
+
+    def identity(self) -> SecretStr | None:
+        """The age identity that opens data, where one is configured."""
+        name = self.encryption.identity_secret
+        return self.secrets.read(name) if name else None
