@@ -12,7 +12,7 @@ from graphql import GraphQLSchema, build_schema
 from jsonschema import Draft202012Validator
 
 from flykeep.testing.flysim.graph import GraphRequest, graphql_objections
-from flykeep.testing.flysim.judge import EXTRAS, REQUIRED
+from flykeep.testing.flysim.judge import EXTRAS, OVERRIDES, REQUIRED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY.parent / "shared" / "fly"
@@ -69,7 +69,7 @@ class Published:
 
     @lru_cache(maxsize=1)  # noqa: B019 - one object per process
     def _closed(self) -> dict[str, Any]:
-        return {name: close(schema) for name, schema in self.document["components"]["schemas"].items()}
+        return {name: close(schema) for name, schema in (self.document["components"]["schemas"] | OVERRIDES).items()}
 
     def __hash__(self) -> int:
         return id(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -43,6 +44,7 @@ class Isolation(Enum):
     NONE = ()
 
 
+@functools.lru_cache(maxsize=1)
 def detect_isolation() -> Isolation:
     """The strongest isolation this host allows; starts two short children at most."""
     for isolation in (Isolation.ROOT, Isolation.USER):

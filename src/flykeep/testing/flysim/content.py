@@ -12,7 +12,6 @@ from pathlib import Path
 from flykeep.testing.flysim.scenario import Seed
 
 _AGENTS = ("main", "ops", "research", "support")
-_SESSIONS_PER_AGENT = 60
 _LINES_PER_SESSION = 24
 
 
@@ -21,7 +20,7 @@ def plant(seed: Seed, directory: Path, *, now: datetime) -> sqlite3.Connection |
     connection: sqlite3.Connection | None = None
     match seed.kind:
         case "crocbot":
-            _crocbot(directory)
+            _crocbot(directory, seed.count)
         case "sqlite":
             connection = _ledger(directory)
         case "files":
@@ -50,7 +49,7 @@ def _plain_files(directory: Path, seed: Seed) -> None:
         _write(directory / f"part-{number % 5}" / f"file-{number:04d}.bin", filler(f"plain {number}", seed.bytes_each))
 
 
-def _crocbot(directory: Path) -> None:
+def _crocbot(directory: Path, sessions: int) -> None:
     config = {
         "version": 3,
         "gateway": {"port": 3000, "bind": "lan"},
@@ -62,7 +61,7 @@ def _crocbot(directory: Path) -> None:
         _write(directory / "credentials" / name, json.dumps(secret).encode() + b"\n", mode=0o600)
     (directory / "credentials").chmod(0o700)
     for agent in _AGENTS:
-        for number in range(_SESSIONS_PER_AGENT):
+        for number in range(sessions):
             _write(
                 directory / "agents" / agent / "sessions" / f"{2026000 + number}.jsonl",
                 _session(agent, number),

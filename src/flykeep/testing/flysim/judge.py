@@ -31,6 +31,10 @@ EXTRAS: Final = (
     Extra("GET", "/apps/{app_name}/secrets", "version", "fly-go's name of min_version"),
 )
 
+# Schemas that the published document words otherwise than the wire: an action is a string of the letters rwcdC.
+# Source: superfly/macaroon, resset.Action, which is written as text.
+OVERRIDES: Final[Mapping[str, JsonObject]] = {"resset.Action": {"type": "string"}}
+
 # The published shapes mark next to nothing as required; these are refused by Fly when they are missing.
 REQUIRED: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("POST", "/apps"): ("name", "org_slug"),
@@ -62,7 +66,7 @@ class Judge:
     """Answers what is wrong with a request; works on any OpenAPI 3.0 document, the published one too."""
 
     def __init__(self, document: JsonObject) -> None:
-        self._schemas: JsonObject = document["components"]["schemas"]
+        self._schemas: JsonObject = document["components"]["schemas"] | OVERRIDES
         self._paths: JsonObject = document["paths"]
         self._patterns = [
             (re.compile("^" + re.sub(r"\{[^}]+\}", "[^/]+", path) + "$"), path)

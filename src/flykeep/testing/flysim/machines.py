@@ -9,6 +9,7 @@ from datetime import timedelta
 from flykeep.testing.flysim.commands import CommandRunner, kill
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.model import JsonObject, Lease, Machine, Refusal, Volume
+from flykeep.testing.flysim.volumes import look as look_at_volume
 from flykeep.testing.flysim.world import World
 
 _WAITABLE = frozenset({"started", "stopped", "suspended", "destroyed", "failed", "settled"})
@@ -92,6 +93,8 @@ class Machines:
         if left is None:
             return
         volume = self._world.volumes.get(machine.volume_id or "")
+        if volume is not None:
+            look_at_volume(volume)
         if left > 0 or (volume is not None and volume.state in {"creating", "restoring"}):
             self._start_polls[machine.id] = left - 1
             return

@@ -18,7 +18,10 @@ class _Strict(BaseModel):
 
 
 class Seed(_Strict):
-    """What a volume holds: one of the built-in trees, or a number of plain files, plus named texts."""
+    """What a volume holds: one of the built-in trees, or plain files, plus named texts.
+
+    `count` is the number of plain files, or of sessions per agent in the crocbot tree.
+    """
 
     kind: Literal["empty", "files", "crocbot", "sqlite"] = "files"
     count: int = Field(default=20, ge=0)

@@ -70,7 +70,31 @@ class SimAnnouncement:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the program it runs in."""
+    """Leaves signals to the program it runs in, and stops at once."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End `serve`."""
+        self.should_exit = self.force_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        await self._stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for sock in sockets or ():
+            sock.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        if self.server_state.tasks:
+            await asyncio.wait(set(self.server_state.tasks), timeout=5)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -268,13 +292,12 @@ def _clear(directory: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _serving(server: uvicorn.Server, listening: socket.socket) -> AsyncIterator[None]:
+async def _serving(server: _Server, listening: socket.socket) -> AsyncIterator[None]:
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield
     finally:
-        server.should_exit = True
-        server.force_exit = True
+        server.stop()
         await asyncio.wait([task], timeout=10)
 
 
@@ -298,6 +321,8 @@ def _uvicorn_config(front: Front, connections: Connections) -> uvicorn.Config:
         log_config=None,
         log_level="critical",
         access_log=False,
+        server_header=False,
+        date_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
     )

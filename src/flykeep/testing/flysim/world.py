@@ -181,9 +181,15 @@ class World:
             snapshot.requested_at -= by
 
     def add_snapshot(
-        self, volume: Volume, *, age: timedelta, status: str = "created", size_bytes: int = GIB // 256
+        self,
+        volume: Volume,
+        *,
+        age: timedelta,
+        status: str = "created",
+        size_bytes: int = GIB // 256,
+        same_as: Snapshot | None = None,
     ) -> Snapshot:
-        """Add a settled snapshot with a copy of the volume as it is now."""
+        """Add a settled snapshot with a copy of the volume as it is now, or with the copy that `same_as` has."""
         snapshot = Snapshot(
             id=self.new_id("vs_", 20),
             volume_id=volume.id,
@@ -195,7 +201,10 @@ class World:
             settled_status=status,
         )
         volume.snapshots.append(snapshot)
-        self.copy_tree(volume.directory, self.snapshot_directory(snapshot.id))
+        if same_as is not None:
+            self.snapshot_directory(snapshot.id).symlink_to(same_as.id)
+        else:
+            self.copy_tree(volume.directory, self.snapshot_directory(snapshot.id))
         return snapshot
 
     def settle_snapshots(self, volume: Volume, status: str = "created") -> None:
@@ -340,8 +349,13 @@ class World:
             self._connections.append(connection)
         self.volumes[volume.id] = volume
         for snapshot in spec.snapshots:
-            age = timedelta(hours=snapshot.age_hours)
-            self.add_snapshot(volume, age=age, status=snapshot.status, size_bytes=snapshot.size_bytes)
+            self.add_snapshot(
+                volume,
+                age=timedelta(hours=snapshot.age_hours),
+                status=snapshot.status,
+                size_bytes=snapshot.size_bytes,
+                same_as=volume.snapshots[0] if volume.snapshots else None,
+            )
         return volume
 
     def _build_machine(self, app: AppSpec, spec: MachineSpec, volumes: dict[str, Volume]) -> None:
