@@ -13,9 +13,9 @@ from flykeep.domain.presets import PRESETS
 from flykeep.ports.store import StoreType
 from flykeep.settings.durations import parse_duration
 from flykeep.settings.fields import cron_expression
-from flykeep.settings.model import LITERAL_SECRET_KEYS, DirectoryStoreTable, FileModel, S3StoreTable, StateTable
+from flykeep.settings.model import DirectoryStoreTable, FileModel, S3StoreTable, StateTable
 from flykeep.settings.origins import Origins, dotted
-from flykeep.settings.refusals import literal_secret, unknown_name
+from flykeep.settings.refusals import unknown_name
 from flykeep.settings.resolution import all_policies, resolve_target
 from flykeep.settings.secret_reader import SecretReader
 from flykeep.settings.toml_lines import Path as KeyPath
@@ -61,7 +61,7 @@ def assemble(model: FileModel, *, origins: Origins, environ: Mapping[str, str]) 
             stall_timeout=model.worker.stall_timeout,
         ),
         daemon=_daemon(model, problems),
-        notifiers=_notifiers(model, problems),
+        notifiers=_notifiers(model),
         policies=policies,
         targets=_targets(model, policies, problems),
         probes=tuple(
@@ -87,9 +87,6 @@ class _Problems:
 
     def add_unknown_name(self, path: KeyPath, *, name: str, what: str, known: tuple[str, ...]) -> None:
         self.take(unknown_name(path, name=name, what=what, known=known, origin=self._origins.nearest(path)))
-
-    def add_literal_secret(self, path: KeyPath) -> None:
-        self.take(literal_secret(path, origin=self._origins.nearest(path)))
 
     def take(self, problem: Problem) -> None:
         self._found.setdefault((problem.key, problem.message), problem)
@@ -183,15 +180,11 @@ def check_schedule(text: str) -> Schedule:
     raise ValueError("does not divide an hour or a day evenly: write 15m, 1h, 6h or a cron expression")
 
 
-def _notifiers(model: FileModel, problems: _Problems) -> tuple[NotifierSettings, ...]:
-    found = []
-    for name, table in model.notifiers.items():
-        raw = table.model_extra or {}
-        for key in raw:
-            if key in LITERAL_SECRET_KEYS:
-                problems.add_literal_secret(("notifiers", name, key))
-        found.append(NotifierSettings(name=name, type=table.type, table=MappingProxyType(dict(raw))))
-    return tuple(found)
+def _notifiers(model: FileModel) -> tuple[NotifierSettings, ...]:
+    return tuple(
+        NotifierSettings(name=name, type=table.type, table=MappingProxyType(dict(table.model_extra or {})))
+        for name, table in model.notifiers.items()
+    )
 
 
 def _policies(model: FileModel, problems: _Problems) -> Mapping[str, Policy]:

@@ -23,13 +23,13 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """The shortest text that `parse_duration` reads back as `duration`, to the second; weeks are told in days."""
+    """A text that `parse_duration` reads back as `duration`, to the second; up to three days are told in hours."""
     rest = int(duration.total_seconds())
     parts = []
-    for unit, size in _UNITS.items():
-        if unit == "w":
+    for unit in ("d", "h", "m", "s"):
+        if unit == "d" and rest < 3 * _UNITS["d"]:
             continue
-        count, rest = divmod(rest, size)
+        count, rest = divmod(rest, _UNITS[unit])
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flykeep.settings.fields import (
@@ -118,6 +119,13 @@ class NotifierTable(Table):
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
     type: str = Field(min_length=1, description="Which notifier: log, webhook, apprise, healthchecks or a plugin's.")
+
+    @model_validator(mode="after")
+    def _no_secret_written_out(self) -> NotifierTable:
+        key = next((key for key in self.model_extra or {} if key in LITERAL_SECRET_KEYS), None)
+        if key is not None:
+            raise PydanticCustomError("literal_secret", "{key}", {"key": key})
+        return self
 
 
 def _written_out(value: object) -> object:

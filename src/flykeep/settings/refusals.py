@@ -29,6 +29,9 @@ def _problem(detail: ErrorDetails, origins: Origins) -> Problem:
     kind = detail["type"]
     if kind == "extra_forbidden":
         return unknown_key(path, valid_keys=valid_keys, origin=origins.nearest(path))
+    if kind == "literal_secret":
+        path = (*path, detail["msg"])
+        return literal_secret(path, origin=origins.nearest(path))
     message = detail["msg"].removeprefix("Value error, ")
     if kind == "missing":
         message = "is missing"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from urllib.parse import unquote
 
-from flykeep.adapters.notifiers.document import ALERTS, as_text
+from flykeep.adapters.notifiers.document import ALERTS
 from flykeep.adapters.notifiers.tables import NotifierTable, SecretName, secret_of, validated
 from flykeep.domain.errors import NotifyError
 from flykeep.domain.findings import Message, MessageKind, Severity
@@ -58,7 +58,7 @@ def _deliver(url: str, message: Message) -> str | None:
     with _words_of_this_call() as words:
         if not service.add(url):
             raise NotifyError("its secret does not hold a URL that apprise knows", is_permanent=True)
-        if service.notify(title=message.title, body=as_text(message), notify_type=type_, body_format="text"):
+        if service.notify(title=message.title, body=message.body, notify_type=type_, body_format="text"):
             return None
     return " ".join(words) or "no reason was given"
 

@@ -1,4 +1,4 @@
-"""A message as a JSON document and as plain text. The document's schema is a published, versioned contract."""
+"""A message as a JSON document. The document's schema is a published, versioned contract."""
 
 from __future__ import annotations
 
@@ -34,18 +34,6 @@ def as_json(message: Message) -> str:
         "is_healthy": message.is_healthy,
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-
-
-def as_text(message: Message) -> str:
-    """The body, and below it those facts which the body does not tell already."""
-    facts = (
-        ("Since", _instant(message.since_at)),
-        ("Last good backup", _instant(message.last_good_at)),
-        ("Volume", message.volume_id),
-        ("Next step", message.next_step),
-    )
-    missing = [f"{name}: {value}" for name, value in facts if value and value not in message.body]
-    return "\n".join([message.body, *([""] if missing else []), *missing]).strip()
 
 
 def _instant(at: datetime | None) -> str | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flykeep.adapters.notifiers.document import as_text
 from flykeep.adapters.notifiers.http_post import parse_url, post
 from flykeep.adapters.notifiers.tables import NotifierTable, SecretName, secret_of, validated
 from flykeep.domain.findings import Message, MessageKind
@@ -35,7 +34,7 @@ class HealthchecksNotifier:
         suffix = "/log" if message.kind is MessageKind.TEST else "" if message.is_healthy else "/fail"
         if suffix:
             url = url.copy_with(path=url.path.rstrip("/") + suffix)
-        text = f"{message.title}\n\n{as_text(message)}".encode()[:_MOST_BYTES]
+        text = f"{message.title}\n\n{message.body}".encode()[:_MOST_BYTES]
         await post(url, content=text, headers={"Content-Type": "text/plain; charset=utf-8"}, notifier=self.name)
 
 
