@@ -13,6 +13,9 @@ from flykeep.domain.ids import AppName, ExportId, LineageId, MachineId, Snapshot
 
 FORMAT_VERSION = 1
 
+LOST = ("extended attributes and capabilities", "ACLs", "times finer than a second", "holes of sparse files")
+"""What a tar of this format does not carry; the contents of sparse files are complete, as zeros."""
+
 
 class Consistency(StrEnum):
     """How the bytes were held still while they were read."""
@@ -104,7 +107,15 @@ class Manifest:
 
         A tree read live while a SQLite database had uncommitted side files may hold a torn database: it never counts.
         """
-        return not (self.consistency is Consistency.LIVE and self.open_databases)
+        return self.why_not_restorable is None
+
+    @property
+    def why_not_restorable(self) -> str | None:
+        """Why this artifact never counts for an RPO, or None."""
+        if self.consistency is Consistency.LIVE and self.open_databases:
+            names = ", ".join(self.open_databases[:3])
+            return f"read live while SQLite databases had uncommitted side files ({names}): a database may be torn"
+        return None
 
 
 @dataclass(frozen=True, slots=True)

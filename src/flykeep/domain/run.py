@@ -30,15 +30,23 @@ class RunState(StrEnum):
 class Slot:
     """The occurrence a run belongs to; `key` is unique together with kind and lineage.
 
-    A scheduled slot's key is its instant in UTC; a manual run's key is its own run id.
+    A scheduled slot's key is its instant in UTC, from the second attempt on with its number; a manual run's key is
+    its own run id.
     """
 
     key: str
     scheduled_at: datetime | None = None
 
     @classmethod
-    def scheduled(cls, at: datetime) -> Slot:
-        return cls(at.strftime("%Y-%m-%dT%H:%M:%SZ"), at)
+    def scheduled(cls, at: datetime, *, attempt: int = 1) -> Slot:
+        key = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return cls(key if attempt == 1 else f"{key}~{attempt}", at)
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first run of a slot."""
+        _, tilde, number = self.key.rpartition("~")
+        return int(number) if tilde else 1
 
     @classmethod
     def manual(cls, run_id: RunId) -> Slot:

@@ -33,10 +33,14 @@ class RunLedger(Protocol):
         *,
         lineage_id: LineageId | None = None,
         kind: JobKind | None = None,
+        scheduled_at: datetime | None = None,
         is_open: bool | None = None,
         limit: int = 100,
     ) -> Sequence[Run]:
-        """Newest request first; `is_open` True gives pending and running ones only, False final ones only."""
+        """Newest request first; `scheduled_at` picks one slot with all its attempts.
+
+        `is_open` True gives pending and running ones only, False final ones only.
+        """
         ...
 
     async def claim(self, run_id: RunId, *, owner_id: OwnerId, now: datetime) -> bool:
@@ -147,6 +151,14 @@ class Alerts(Protocol):
 
     async def verdicts(self) -> Sequence[Compliance]:
         """The newest conclusive evaluation of each lineage, or the inconclusive one where there is none yet."""
+        ...
+
+    async def note(self, name: str) -> str | None:
+        """A small remembered value, such as the digest of the state document a store holds."""
+        ...
+
+    async def save_note(self, name: str, value: str) -> None:
+        """Insert or replace."""
         ...
 
     async def fly_seen_at(self) -> datetime | None:

@@ -75,7 +75,16 @@ class IndexOrder:
     kind: Literal["index"] = "index"
 
 
-Order = ExportOrder | VerifyOrder | IndexOrder
+@dataclass(frozen=True, slots=True)
+class ReachOrder:
+    """Log in and look which tar there is; nothing is read or changed."""
+
+    access: SshAccess
+    deadline_s: float
+    kind: Literal["reach"] = "reach"
+
+
+Order = ExportOrder | VerifyOrder | IndexOrder | ReachOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,11 @@ class VerifyResult:
     entries_compared: int
 
 
+@dataclass(frozen=True, slots=True)
+class ReachResult:
+    tar_flavour: str  # "gnu" | "busybox"
+
+
 class Workers(Protocol):
     """Runs orders in processes of their own. Cancelling a call stops its worker, which then leaves nothing behind.
 
@@ -118,6 +132,10 @@ class Workers(Protocol):
     async def export(self, order: ExportOrder, *, on_progress: Callable[[Progress], None]) -> ExportResult: ...
 
     async def verify(self, order: VerifyOrder, *, on_progress: Callable[[Progress], None]) -> VerifyResult: ...
+
+    async def reach(self, order: ReachOrder) -> ReachResult:
+        """Raises SshError where nobody can log in, or there is no tar."""
+        ...
 
     def index(self, order: IndexOrder) -> AbstractAsyncContextManager[AsyncIterator[IndexEntry]]:
         """Stream the entries; leaving the context early stops the worker."""

@@ -1,0 +1,190 @@
+"""Builds every object once and hands it to command line and daemon; the only place that knows all adapters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from flykeep import __version__
+from flykeep.adapters.codecs.keys import StateKeys
+from flykeep.adapters.codecs.sealing import AgeSealer
+from flykeep.adapters.db.engine import open_catalog
+from flykeep.adapters.db.owners import open_owners
+from flykeep.adapters.fly.client import FlyClient
+from flykeep.adapters.launchers.local import LocalWorkers
+from flykeep.adapters.ssh.keys import SshAccessIssuer
+from flykeep.adapters.stores.object_store import ObjectStore
+from flykeep.adapters.stores.retrying import RetryingStore
+from flykeep.adapters.system import SystemClock, SystemIds
+from flykeep.domain.policy import JobKind
+from flykeep.jobs.alerting import Alerting, Recipient
+from flykeep.jobs.check import CheckJob
+from flykeep.jobs.delivery import Outbox
+from flykeep.jobs.doctor import Doctor
+from flykeep.jobs.export import BoundStore, ExportJob, ExportSettings
+from flykeep.jobs.facts import FactReader
+from flykeep.jobs.reconcile import ReconcileJob
+from flykeep.jobs.runner import Jobs, Runner
+from flykeep.jobs.settle import Settler
+from flykeep.jobs.snapshot import SnapshotJob
+from flykeep.jobs.statefile import StateWriter
+from flykeep.jobs.submission import Submission
+from flykeep.jobs.verify import VerifyJob
+from flykeep.plugins import load_notifiers
+from flykeep.ports.catalog import Catalog
+from flykeep.ports.clock import Clock, IdSource
+from flykeep.ports.fly import Fly
+from flykeep.ports.notifier import Notifier
+from flykeep.ports.ownership import Owners
+from flykeep.ports.plugin import NotifierDeps
+from flykeep.ports.worker import CompressionOrder
+from flykeep.settings import Compression, Settings
+
+_FRUGAL_BELOW_BYTES = 640 << 20
+_MOST_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything a verb or the daemon may use, built from one configuration."""
+
+    settings: Settings
+    clock: Clock
+    ids: IdSource
+    catalog: Catalog
+    owners: Owners
+    fly: Fly
+    access: SshAccessIssuer
+    stores: Mapping[str, BoundStore]
+    notifiers: Mapping[str, Notifier]
+    alerting: Alerting
+    outbox: Outbox
+    runner: Runner
+    submission: Submission
+    check: CheckJob
+    reconcile: ReconcileJob
+    verify: VerifyJob
+    doctor: Doctor
+
+
+@asynccontextmanager
+async def open_application(
+    settings: Settings, *, clock: Clock | None = None, ids: IdSource | None = None
+) -> AsyncIterator[Application]:
+    """Open the state and build everything; whatever was opened is closed at the end of the context.
+
+    Raises ConfigError for a secret that is not set, StateError where the database cannot be used.
+    """
+    clock, ids = clock or SystemClock(), ids or SystemIds()
+    directory = settings.state.directory
+    async with AsyncExitStack() as stack:
+        url = settings.state_url().get_secret_value()
+        owners = await stack.enter_async_context(open_owners(url, directory=directory / "owners"))
+        catalog = await stack.enter_async_context(open_catalog(url))
+        fly = FlyClient(
+            token=settings.fly_token(),
+            org=settings.fly.org,
+            flaps_base_url=settings.fly.flaps_base_url,
+            api_base_url=settings.fly.api_base_url,
+            clock=clock,
+            ids=ids,
+        )
+        stack.push_async_callback(fly.aclose)
+        yield _assemble(settings, clock=clock, ids=ids, catalog=catalog, owners=owners, fly=fly)
+
+
+def _assemble(
+    settings: Settings, *, clock: Clock, ids: IdSource, catalog: Catalog, owners: Owners, fly: FlyClient
+) -> Application:
+    keys = StateKeys.load_or_create(settings.state.directory)
+    stores = _stores(settings, clock, ids)
+    plain_stores = {name: bound.store for name, bound in stores.items()}
+    notifiers = _notifiers(settings, clock)
+    recipients = tuple(Recipient(name, notifier.kinds) for name, notifier in notifiers.items())
+    alerting = Alerting(catalog, clock, ids, recipients, settings.targets)
+    access = SshAccessIssuer(fly, clock=clock, port=settings.fly.ssh_port)
+    workers = LocalWorkers(clock=clock)
+    settler = Settler(catalog, clock, keys.signer)
+    state_writer = StateWriter(
+        catalog, plain_stores, AgeSealer(), keys.signer, settings.encryption.recipients, settings.fly.org
+    )
+    facts = FactReader(fly, catalog, clock)
+    check = CheckJob(facts, catalog, clock, ids, settings.targets, settings.fly.org, alerting, state_writer)
+    reconcile = ReconcileJob(catalog, owners, clock, plain_stores, settler)
+    export = ExportJob(
+        fly, access, workers, stores, catalog, clock, ids, keys.signer, keys.index_key, _export_settings(settings)
+    )
+    jobs = Jobs(
+        for_target={JobKind.SNAPSHOT: SnapshotJob(fly, catalog, clock), JobKind.EXPORT: export},
+        for_org={JobKind.CHECK: check, JobKind.RECONCILE: reconcile},
+    )
+    runner = Runner(catalog, clock, settings.targets, jobs)
+    return Application(
+        settings=settings,
+        clock=clock,
+        ids=ids,
+        catalog=catalog,
+        owners=owners,
+        fly=fly,
+        access=access,
+        stores=stores,
+        notifiers=notifiers,
+        alerting=alerting,
+        outbox=Outbox(catalog, clock, notifiers, alerting),
+        runner=runner,
+        submission=Submission(catalog, clock, ids, owners, runner),
+        check=check,
+        reconcile=reconcile,
+        doctor=Doctor(fly, access, workers, catalog, plain_stores, notifiers, settings.targets, clock, ids),
+        verify=VerifyJob(
+            workers, stores, catalog, clock, settler, keys.index_key, _identity(settings), settings.worker.deadline
+        ),
+    )
+
+
+def _stores(settings: Settings, clock: Clock, ids: IdSource) -> dict[str, BoundStore]:
+    orders = {name: settings.store_order(name) for name in settings.stores}
+    return {
+        name: BoundStore(RetryingStore(ObjectStore(order), clock=clock, ids=ids), order)
+        for name, order in orders.items()
+    }
+
+
+def _notifiers(settings: Settings, clock: Clock) -> dict[str, Notifier]:
+    plugins = load_notifiers({notifier.type for notifier in settings.notifiers})
+    deps = NotifierDeps(clock=clock, secret=settings.secrets.value)
+    return {
+        notifier.name: plugins[notifier.type].build(notifier.name, notifier.table, deps)
+        for notifier in settings.notifiers
+    }
+
+
+def _export_settings(settings: Settings) -> ExportSettings:
+    return ExportSettings(
+        recipients=settings.encryption.recipients,
+        compression=CompressionOrder(level=settings.worker.level, threads=_threads(settings.worker.compression)),
+        deadline=settings.worker.deadline,
+        stall_timeout=settings.worker.stall_timeout,
+        flykeep_version=__version__,
+    )
+
+
+def _threads(compression: Compression) -> int:
+    """0 on one core or a machine of 512 MB: threads there cost memory and win nothing."""
+    if compression is Compression.FRUGAL:
+        return 0
+    cores = len(os.sched_getaffinity(0))
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if compression is Compression.AUTO and (cores < 2 or memory_bytes < _FRUGAL_BELOW_BYTES):
+        return 0
+    return min(cores, _MOST_THREADS)
+
+
+def _identity(settings: Settings) -> Callable[[], str | None]:
+    def read() -> str | None:
+        secret = settings.identity()
+        return secret.get_secret_value() if secret else None
+
+    return read

@@ -1,0 +1,151 @@
+"""`flykeep artifact show|files|verify ID`: look into one artifact."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flykeep.cli.artifacts import stored_bytes, summary
+from flykeep.cli.context import Common, console, print_document, with_application
+from flykeep.cli.render import bytes_text, instant_text
+from flykeep.domain.artifact import Artifact, IndexEntry
+from flykeep.domain.documents import Plain, plain
+from flykeep.domain.errors import NotFoundError
+from flykeep.domain.ids import ExportId
+
+if TYPE_CHECKING:
+    from flykeep.bootstrap import Application
+
+_ID = Annotated[str, typer.Argument(metavar="ID", help="The artifact's export id.")]
+_STORE = Annotated[str | None, typer.Option("--store", help="The copy in this store; else the first.")]
+
+
+class Level(StrEnum):
+    """What a verification promises: signature and sizes; every stored byte; every file."""
+
+    MANIFEST = "manifest"
+    BYTES = "bytes"
+    CONTENTS = "contents"
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Look into one artifact.", no_args_is_help=True)
+    app.add_typer(group, name="artifact")
+
+    @group.command()
+    def show(ctx: typer.Context, artifact_id: _ID, store: _STORE = None) -> None:
+        """What it holds, where it came from, and whether it counts as a backup."""
+
+        async def action(application: Application, options: Common) -> int:
+            artifact = await find_artifact(application, artifact_id, store)
+            if options.is_json:
+                print_document(summary(artifact) | {"manifest": plain(artifact.manifest)})
+            else:
+                _print(artifact, options)
+            return 0
+
+        with_application(ctx, action)
+
+    @group.command()
+    def files(
+        ctx: typer.Context,
+        artifact_id: _ID,
+        grep: Annotated[str | None, typer.Option(help="Only paths that contain this text.")] = None,
+        store: _STORE = None,
+    ) -> None:
+        """List its files from the index; data is not downloaded."""
+
+        async def action(application: Application, options: Common) -> int:
+            artifact = await find_artifact(application, artifact_id, store)
+            return await _files(application, options, artifact, grep)
+
+        with_application(ctx, action)
+
+    @group.command()
+    def verify(
+        ctx: typer.Context,
+        artifact_id: _ID,
+        level: Annotated[Level, typer.Option(help="How deep to look.")] = Level.BYTES,
+        store: _STORE = None,
+    ) -> None:
+        """Prove that it is what was written; exit 7 where it is not."""
+
+        async def action(application: Application, options: Common) -> int:
+            artifact = await find_artifact(application, artifact_id, store)
+            report = await application.verify.verify(artifact, level=level.value)
+            if options.is_json:
+                print_document({"export_id": artifact.export_id, "store": artifact.store, "verified": plain(report)})
+            else:
+                console(options).print(
+                    f"artifact {artifact.export_id} in {artifact.store}: {level.value} verified, "
+                    f"{bytes_text(report.bytes_read)} read, {report.entries_compared} entries compared"
+                )
+            return 0
+
+        with_application(ctx, action)
+
+
+async def find_artifact(application: Application, artifact_id: str, store: str | None) -> Artifact:
+    """Raises NotFoundError where the catalog holds no such artifact, or none in that store."""
+    async with application.catalog.transaction() as tx:
+        copies = await tx.artifact(ExportId(artifact_id))
+    for copy in copies:
+        if store in {None, copy.store}:
+            return copy
+    raise NotFoundError(f"there is no artifact {artifact_id}" + (f" in store {store}" if store else ""))
+
+
+async def _files(application: Application, options: Common, artifact: Artifact, grep: str | None) -> int:
+    entries: list[Plain] = []
+    out = console(options)
+    async with application.verify.entries(artifact, contains=grep) as found:
+        async for entry in found:
+            if options.is_json:
+                entries.append(_entry(entry))
+            else:
+                out.print(
+                    f"{entry.mode & 0o7777:04o} {entry.size_bytes:>12} {_text(entry.path)}"
+                    + (f" -> {_text(entry.link_target)}" if entry.link_target else ""),
+                    markup=False,
+                )
+    if options.is_json:
+        print_document({"export_id": artifact.export_id, "files": entries})
+    return 0
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _entry(entry: IndexEntry) -> dict[str, Plain]:
+    document = plain(entry)
+    if not isinstance(document, dict):
+        raise TypeError("an index entry is a document")
+    return document
+
+
+def _print(artifact: Artifact, options: Common) -> None:
+    manifest, out = artifact.manifest, console(options)
+    rows = {
+        "artifact": artifact.export_id,
+        "target": f"{manifest.origin.app}/{manifest.origin.volume_name} ({manifest.origin.volume_id})",
+        "machine": f"{manifest.origin.machine_id} in {manifest.origin.region}",
+        "made": f"{instant_text(manifest.started_at)} to {instant_text(manifest.ended_at)}",
+        "source": f"{manifest.origin.source}, {manifest.consistency.value}",
+        "holds": f"{manifest.totals.files} files, {bytes_text(manifest.totals.content_bytes)}",
+        "stored": f"{bytes_text(stored_bytes(artifact))} in {artifact.store}: {artifact.manifest_key}",
+        "encrypted to": ", ".join(manifest.recipients) or "nobody: not encrypted",
+        "outcome": manifest.outcome.value,
+        "counts": manifest.why_not_restorable or ("no: failed verification" if artifact.is_failed else "yes"),
+        "verified": f"{artifact.verified_level or 'read back'} {instant_text(artifact.verified_at)}",
+        "opened": "contents never opened by flykeep" if artifact.verified_level != "contents" else "contents compared",
+    }
+    for name, value in rows.items():
+        out.print(f"{name:>13}  ", style="bold", end="")
+        out.print(value, markup=False)
+    for file in manifest.changed:
+        out.print(f"{file.change:>13}  {file.path}", style="yellow", markup=False)
+    for path in manifest.skipped:
+        out.print(f"{'skipped':>13}  {path}", markup=False)

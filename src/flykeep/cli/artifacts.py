@@ -1,0 +1,86 @@
+"""`flykeep artifacts [TARGET]`: what is stored off the platform."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flykeep.cli.context import Common, console, print_document, with_application
+from flykeep.cli.render import age_text, bytes_text, table
+from flykeep.cli.targets import find_lineage
+from flykeep.domain.artifact import Artifact
+from flykeep.domain.documents import Plain, plain
+
+if TYPE_CHECKING:
+    from flykeep.bootstrap import Application
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def artifacts(ctx: typer.Context, target: Annotated[str | None, typer.Argument()] = None) -> None:
+        """List artifacts, newest first."""
+
+        async def action(application: Application, options: Common) -> int:
+            lineage = await find_lineage(application, target) if target else None
+            async with application.catalog.transaction() as tx:
+                found = await tx.artifacts(lineage.id if lineage else None)
+            if options.is_json:
+                print_document({"artifacts": [summary(artifact) for artifact in found]})
+                return 0
+            now = application.clock.now()
+            console(options).print(
+                table(
+                    "artifact",
+                    "target",
+                    "store",
+                    "made",
+                    "files",
+                    "stored",
+                    "outcome",
+                    "counts",
+                    rows=[_row(artifact, age_text(artifact.manifest.ended_at, now=now)) for artifact in found],
+                )
+            )
+            return 0
+
+        with_application(ctx, action)
+
+
+def stored_bytes(artifact: Artifact) -> int:
+    return sum(part.size_bytes for part in artifact.manifest.data) + artifact.manifest.index.size_bytes
+
+
+def summary(artifact: Artifact) -> dict[str, Plain]:
+    """An artifact in lists."""
+    manifest = artifact.manifest
+    return {
+        "export_id": artifact.export_id,
+        "store": artifact.store,
+        "app": manifest.origin.app,
+        "volume": manifest.origin.volume_name,
+        "ended_at": plain(manifest.ended_at),
+        "outcome": manifest.outcome.value,
+        "consistency": manifest.consistency.value,
+        "satisfies_rpo": artifact.satisfies_rpo,
+        "files": manifest.totals.files,
+        "stored_bytes": stored_bytes(artifact),
+        "manifest_key": artifact.manifest_key,
+        "verified_at": plain(artifact.verified_at),
+        "verified_level": artifact.verified_level,
+        "is_failed": artifact.is_failed,
+    }
+
+
+def _row(artifact: Artifact, made: str) -> tuple[str, ...]:
+    manifest = artifact.manifest
+    return (
+        artifact.export_id,
+        f"{manifest.origin.app}/{manifest.origin.volume_name}",
+        artifact.store,
+        made,
+        str(manifest.totals.files),
+        bytes_text(stored_bytes(artifact)),
+        "failed verification" if artifact.is_failed else manifest.outcome.value,
+        "yes" if artifact.satisfies_rpo else "no",
+    )

@@ -1,0 +1,215 @@
+"""`flykeep demo`: the main job against the simulator, with every claim checked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.rule import Rule
+
+from flykeep.cli.acting import act
+from flykeep.cli.context import Common, common, console, run_async
+from flykeep.cli.render import bytes_text, table
+from flykeep.cli.targets import find_lineage
+from flykeep.cli.verdicts import STYLES, print_findings
+from flykeep.domain.artifact import Artifact
+from flykeep.domain.errors import IntegrityError
+from flykeep.domain.findings import FindingCode, MessageKind
+from flykeep.domain.policy import JobKind
+from flykeep.domain.run import Run, RunRequest, RunState
+
+if TYPE_CHECKING:
+    from flykeep.bootstrap import Application
+    from flykeep.jobs.check import CheckReport
+    from flykeep.testing.flysim.serve import FlySim
+
+_MAIN = "my-crocbot/crocbot_data"
+
+
+class Sabotage(StrEnum):
+    """What the demo may break on purpose, to show that it is found."""
+
+    ARTIFACT = "artifact"
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def demo(
+        ctx: typer.Context,
+        serve: Annotated[bool, typer.Option("--serve", help="Leave simulator and daemon running afterwards.")] = False,
+        sabotage: Annotated[Sabotage | None, typer.Option(help="Flip one stored byte before it is compared.")] = None,
+    ) -> None:
+        """Show snapshot, export, check and alert on a simulated Fly; exit 0 only if every comparison held."""
+        options = common(ctx)
+        raise typer.Exit(run_async(lambda: _demo(options, is_serving=serve, sabotage=sabotage), options))
+
+
+async def _demo(options: Common, *, is_serving: bool, sabotage: Sabotage | None) -> int:
+    from flykeep.adapters.system import SystemClock, SystemIds  # noqa: PLC0415 - only this verb needs all of it
+    from flykeep.bootstrap import open_application  # noqa: PLC0415
+    from flykeep.settings import load_settings  # noqa: PLC0415
+    from flykeep.testing.flysim.serve import FlySim  # noqa: PLC0415
+
+    with _directory() as directory:
+        async with FlySim.start(state_directory=directory / "fly", clock=SystemClock(), ids=SystemIds()) as sim:
+            config = sim.write_config()
+            settings = load_settings(config, {"PATH": "", **sim.environment()})
+            async with open_application(settings) as application:
+                show = _Show(sim, application, options, console(options), directory)
+                await show.perform(sabotage)
+                if is_serving:
+                    await show.serve()
+    return 0
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="flykeep-demo-"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Show:
+    """The demo's acts, in order; each raises where what it claims does not hold."""
+
+    sim: FlySim
+    application: Application
+    options: Common
+    out: Console
+    directory: Path
+
+    async def perform(self, sabotage: Sabotage | None) -> None:
+        self._act("1  What the organization holds")
+        await self._inventory()
+        self._act("2  A check finds what is wrong, and tells")
+        report = await self._check()
+        _require_findings(report)
+        self._show_message(MessageKind.OPENED, FindingCode.SNAPSHOT_STALE)
+        self._act("3  The fix: a snapshot of the stale volume")
+        stale = next(f for f in report.findings if f.code is FindingCode.SNAPSHOT_STALE).subject.label
+        await self._run(JobKind.SNAPSHOT, stale)
+        self._act(f"4  An export of {_MAIN}, straight from its machine")
+        artifact = await self._export()
+        self._act("5  The artifact, opened without flykeep and compared with the volume")
+        await self._compare(artifact, sabotage)
+        self._act("6  The next check resolves the incident")
+        await self._check()
+        self._show_message(MessageKind.RESOLVED, FindingCode.SNAPSHOT_STALE)
+        self.out.print()
+        self.out.print("every comparison held", style="bold green")
+
+    async def serve(self) -> None:
+        """Leave a living flykeep behind until Ctrl-C."""
+        from flykeep.daemon.assembly import run_daemon  # noqa: PLC0415 - only here
+
+        self.out.print(f"serving; in another terminal, with FLYKEEP_CONFIG={self.directory}/fly/config.toml and")
+        for name in ("FLY_API_TOKEN", "FLY_FLAPS_BASE_URL", "FLY_API_BASE_URL"):
+            self.out.print(f"  export {name}='{self.sim.environment()[name]}'", markup=False, soft_wrap=True)
+        await run_daemon(self.application)
+
+    def _act(self, title: str) -> None:
+        self.out.print()
+        self.out.print(Rule(title, align="left", style="dim"))
+
+    async def _inventory(self) -> None:
+        inventory = await self.application.fly.inventory()
+        machines = {machine.id: machine for machine in inventory.machines}
+        rows = []
+        for volume in inventory.volumes:
+            machine = machines.get(volume.attached_machine_id) if volume.attached_machine_id else None
+            state = f"{machine.name} ({machine.state})" if machine else "no machine"
+            rows.append((f"{volume.app}/{volume.name}", volume.id, f"{volume.size_gb} GB", volume.state, state))
+        self.out.print(table("volume", "id", "size", "state", "machine", rows=rows))
+
+    async def _check(self) -> CheckReport:
+        report = await self.application.check.evaluate()
+        await self.application.alerting.record(report.verdicts, report.org, check_id=self.application.ids.run_id())
+        await self.application.outbox.deliver_due()
+        now = self.application.clock.now()
+        for verdict in report.verdicts:
+            self.out.print(f"{verdict.verdict.value:<10}", style=STYLES[verdict.verdict], end=" ")
+            self.out.print(verdict.label, markup=False)
+            print_findings(self.out, verdict.findings, now=now)
+        print_findings(self.out, report.org.findings, now=now)
+        return report
+
+    async def _run(self, kind: JobKind, target: str) -> Run:
+        lineage = await find_lineage(self.application, target)
+        run, _ = await act(
+            self.application,
+            self.options,
+            kind=kind,
+            lineage=lineage,
+            request=RunRequest(reason="demo"),
+            is_local=True,
+        )
+        failure = run.outcome.failure if run.outcome else None
+        if run.state is not RunState.SUCCEEDED:
+            raise IntegrityError(f"the {kind.value} of {target} ended as {run.state.value}: {failure}")
+        return run
+
+    async def _export(self) -> Artifact:
+        await self._run(JobKind.EXPORT, _MAIN)
+        async with self.application.catalog.transaction() as tx:
+            artifact = (await tx.artifacts())[0]
+        manifest = artifact.manifest
+        self.out.print(
+            f"artifact {artifact.export_id}: {manifest.totals.files} files, "
+            f"{bytes_text(manifest.totals.content_bytes)} read, "
+            f"{bytes_text(sum(part.size_bytes for part in manifest.data))} stored, {manifest.outcome.value}"
+        )
+        return artifact
+
+    async def _compare(self, artifact: Artifact, sabotage: Sabotage | None) -> None:
+        from flykeep.cli.opening import compare_trees, open_artifact  # noqa: PLC0415 - only here
+
+        store = self.sim.directory / "store"
+        if sabotage is Sabotage.ARTIFACT:
+            _flip_a_byte(store / artifact.manifest.data[0].key)
+            self.out.print("sabotage: one byte of the stored artifact was flipped", style="yellow")
+        await self.application.verify.verify(artifact, level="bytes")
+        target = self.directory / "restored"
+        tools = await asyncio.to_thread(open_artifact, artifact, store, self.sim.directory / "age-identity.txt", target)
+        volume = next(row for row in self.sim.announcement().volumes if f"{row.app}/{row.name}" == _MAIN)
+        count = await asyncio.to_thread(compare_trees, Path(volume.directory), target)
+        self.out.print(f"opened with {tools}")
+        self.out.print(f"{count} entries are the same, byte for byte, with their modes, owners and times")
+
+    def _show_message(self, kind: MessageKind, code: FindingCode) -> None:
+        """Show the delivery that the simulator's webhook sink received; raises where none arrived."""
+        for webhook in self.sim.webhooks:
+            message = json.loads(webhook.body)
+            if message.get("kind") == kind.value and message.get("code") == code.value:
+                self.out.print(f"the webhook received: {message['title']}", style="bold", markup=False)
+                for line in str(message["body"]).splitlines():
+                    self.out.print(f"  {line}", markup=False)
+                return
+        raise IntegrityError(f"no {kind.value} message for {code.value} was delivered")
+
+
+def _require_findings(report: CheckReport) -> None:
+    found = {finding.code for finding in report.findings}
+    missing = {FindingCode.SNAPSHOT_STALE, FindingCode.VOLUME_UNPROTECTED} - found
+    if missing:
+        raise IntegrityError(f"the check did not find {', '.join(sorted(missing))}")
+
+
+def _flip_a_byte(path: Path) -> None:
+    with path.open("r+b") as stored:
+        stored.seek(path.stat().st_size // 2)
+        byte = stored.read(1)
+        stored.seek(-1, 1)
+        stored.write(bytes([byte[0] ^ 1]))

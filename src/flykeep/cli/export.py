@@ -1,0 +1,75 @@
+"""`flykeep export TARGET`: copy its contents off the platform now."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flykeep.cli.acting import act, report
+from flykeep.cli.context import Common, console, with_application
+from flykeep.cli.render import bytes_text
+from flykeep.cli.targets import find_lineage
+from flykeep.domain.policy import JobKind
+from flykeep.domain.run import RunRequest
+
+if TYPE_CHECKING:
+    from flykeep.bootstrap import Application
+
+
+class Source(StrEnum):
+    """Where an export reads from; `snapshot` is refused until it can be had."""
+
+    AUTO = "auto"
+    SNAPSHOT = "snapshot"
+    SSH = "ssh"
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def export(
+        ctx: typer.Context,
+        target: Annotated[str, typer.Argument(help="app/volume or app/volume@machine")],
+        source: Annotated[Source, typer.Option(help="Where to read from.")] = Source.AUTO,
+        path: Annotated[list[str] | None, typer.Option(help="Only this glob from the volume's root; repeat.")] = None,
+        reason: Annotated[str | None, typer.Option(help="Why; kept with the run.")] = None,
+        no_wait: Annotated[bool, typer.Option("--no-wait", help="Submit to the daemon and return.")] = False,
+        local: Annotated[bool, typer.Option("--local", help="Execute here even where a daemon lives.")] = False,
+    ) -> None:
+        """Make one artifact in each store of the target's policy."""
+
+        async def action(application: Application, options: Common) -> int:
+            lineage = await find_lineage(application, target)
+            request = RunRequest(reason=reason, source=source.value, paths=tuple(path or ()))
+            run, code = await act(
+                application,
+                options,
+                kind=JobKind.EXPORT,
+                lineage=lineage,
+                request=request,
+                is_local=local,
+                is_waiting=not no_wait,
+            )
+            result = json.loads(run.outcome.result_json) if run.outcome else {}
+            report(run, options, extra={"export_id": result.get("export_id")})
+            if result.get("export_id") and not options.is_json:
+                _print_result(options, result)
+            return code
+
+        with_application(ctx, action)
+
+
+def _print_result(options: Common, result: dict[str, object]) -> None:
+    out = console(options)
+    copies = result.get("copies")
+    for copy in copies if isinstance(copies, list) else []:
+        size = bytes_text(int(copy["stored_bytes"]))
+        out.print(f"artifact {result['export_id']} in store {copy['store']}: {result['files']} files, {size} stored")
+    if result.get("why_not_restorable"):
+        out.print("never counts as a backup: ", end="", style="bold yellow")
+        out.print(str(result["why_not_restorable"]), markup=False)
+    changed = result.get("changed")
+    for file in changed if isinstance(changed, list) else []:
+        out.print(f"  {file['change']}: {file['path']}", style="yellow", markup=False)

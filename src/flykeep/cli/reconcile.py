@@ -1,0 +1,41 @@
+"""`flykeep reconcile`: what dead processes left, and its removal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flykeep.cli.context import Common, console, print_document, with_application
+from flykeep.domain.documents import plain
+
+if TYPE_CHECKING:
+    from flykeep.bootstrap import Application
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def reconcile(
+        ctx: typer.Context,
+        apply: Annotated[bool, typer.Option("--apply", help="Do it; else only show it.")] = False,
+    ) -> None:
+        """Close interrupted runs, adopt finished artifacts, remove half-made ones; touches nothing else."""
+
+        async def action(application: Application, options: Common) -> int:
+            report = await application.reconcile.reconcile(is_applied=apply)
+            if options.is_json:
+                print_document({"reconcile": plain(report)})
+                return 0
+            out = console(options)
+            word = "" if apply else "would be "
+            for run_id in report.interrupted:
+                out.print(f"run {run_id}: its process died; {word}closed as interrupted")
+            for left in report.leftovers:
+                out.print(f"{left.store}: {left.prefix}: {left.action}, {len(left.objects)} objects", markup=False)
+            if not report.interrupted and not report.leftovers:
+                out.print("nothing to reconcile")
+            elif not apply:
+                out.print("nothing was changed; add --apply to do it")
+            return 0
+
+        with_application(ctx, action)

@@ -1,0 +1,28 @@
+"""`flykeep run`: the daemon."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from flykeep.cli.context import Common, with_application
+from flykeep.cli.logs import configure_logs
+
+if TYPE_CHECKING:
+    from flykeep.bootstrap import Application
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def run(ctx: typer.Context) -> None:
+        """Run the daemon: take snapshots and exports on schedule, check, alert; stops gently on SIGINT or SIGTERM."""
+        with_application(ctx, _run)
+
+
+async def _run(application: Application, options: Common) -> int:
+    from flykeep.daemon.assembly import run_daemon  # noqa: PLC0415 - only this verb needs the daemon
+
+    configure_logs(is_verbose=options.is_verbose, is_daemon=True)
+    await run_daemon(application)
+    return 0

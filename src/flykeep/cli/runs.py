@@ -1,0 +1,82 @@
+"""`flykeep runs [RUN]`: history, and the steps of one run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flykeep.cli.acting import run_document
+from flykeep.cli.context import Common, console, print_document, with_application
+from flykeep.cli.render import duration_text, instant_text, table
+from flykeep.domain.documents import plain
+from flykeep.domain.errors import NotFoundError
+from flykeep.domain.ids import RunId
+from flykeep.domain.run import Run
+from flykeep.domain.target import ORG_LINEAGE
+
+if TYPE_CHECKING:
+    from flykeep.bootstrap import Application
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def runs(
+        ctx: typer.Context,
+        run_id: Annotated[str | None, typer.Argument(metavar="[RUN]")] = None,
+        limit: Annotated[int, typer.Option(min=1, max=1000)] = 30,
+    ) -> None:
+        """List runs, newest first, or show one with its steps."""
+
+        async def action(application: Application, options: Common) -> int:
+            if run_id:
+                return await _one(application, options, RunId(run_id))
+            return await _list(application, options, limit)
+
+        with_application(ctx, action)
+
+
+async def _one(application: Application, options: Common, run_id: RunId) -> int:
+    async with application.catalog.transaction() as tx:
+        run, steps = await tx.run(run_id), await tx.steps(run_id)
+    if run is None:
+        raise NotFoundError(f"there is no run {run_id}")
+    if options.is_json:
+        print_document(run_document(run) | {"slot": run.slot.key, "steps": plain(list(steps))})
+        return 0
+    out = console(options)
+    out.print(f"run {run.id}: {run.kind.value} {run.state.value}, slot {run.slot.key}", markup=False)
+    for step in steps:
+        out.print(f"  {instant_text(step.at)}  {step.name} {step.detail}", markup=False)
+    failure = run.outcome.failure if run.outcome else None
+    if failure:
+        out.print(f"  {failure.code}: {failure.message}\n  next: {failure.hint}", markup=False)
+    return 0
+
+
+async def _list(application: Application, options: Common, limit: int) -> int:
+    async with application.catalog.transaction() as tx:
+        found = await tx.runs(limit=limit)
+        labels = {lineage.id: lineage.label for lineage in await tx.lineages(include_retired=True)}
+    if options.is_json:
+        documents = [run_document(run) | {"target": labels.get(run.lineage_id), "slot": run.slot.key} for run in found]
+        print_document({"runs": plain(documents)})
+        return 0
+    rows = [
+        (
+            run.id,
+            run.kind.value,
+            "organization" if run.lineage_id == ORG_LINEAGE else labels.get(run.lineage_id, "?"),
+            run.slot.key.split(":")[0] if run.slot.scheduled_at is None else run.slot.key,
+            run.state.value,
+            _took(run),
+            run.outcome.failure.code if run.outcome and run.outcome.failure else "",
+        )
+        for run in found
+    ]
+    console(options).print(table("run", "kind", "target", "slot", "state", "took", "error", rows=rows))
+    return 0
+
+
+def _took(run: Run) -> str:
+    return duration_text(run.ended_at - run.started_at) if run.ended_at and run.started_at else "-"

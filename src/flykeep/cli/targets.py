@@ -1,0 +1,27 @@
+"""From what a person typed to the lineage meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flykeep.domain.errors import TargetNotFoundError
+from flykeep.domain.lineages import resolve_target
+from flykeep.domain.target import Lineage, TargetRef
+
+if TYPE_CHECKING:
+    from flykeep.bootstrap import Application
+
+
+async def find_lineage(application: Application, text: str) -> Lineage:
+    """The lineage of a target; where the catalog does not know it yet, Fly is asked once."""
+    ref = TargetRef.parse(text)
+    try:
+        return resolve_target(ref, await known_lineages(application))
+    except TargetNotFoundError:
+        await application.check.refresh_lineages()
+    return resolve_target(ref, await known_lineages(application))
+
+
+async def known_lineages(application: Application) -> tuple[Lineage, ...]:
+    async with application.catalog.transaction() as tx:
+        return tuple(await tx.lineages())

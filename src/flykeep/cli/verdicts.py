@@ -1,0 +1,64 @@
+"""How verdicts and findings look, on a terminal and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Console
+
+from flykeep.cli.render import age_text
+from flykeep.domain.documents import Plain, plain
+from flykeep.domain.findings import Compliance, Finding, Severity, Verdict
+
+STYLES = {
+    Verdict.HEALTHY: "bold green",
+    Verdict.UNHEALTHY: "bold red",
+    Verdict.UNKNOWN: "bold yellow",
+    Verdict.PAUSED: "dim",
+    Verdict.UNWATCHED: "dim",
+}
+_SEVERITY_STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+
+
+def finding_document(finding: Finding) -> dict[str, Plain]:
+    """A finding as the JSON contract shows it."""
+    return {
+        "code": finding.code.value,
+        "severity": finding.severity.value,
+        "subject": finding.subject.label,
+        "app": finding.subject.app,
+        "volume_id": finding.subject.volume_id,
+        "summary": finding.summary,
+        "since_at": plain(finding.since_at),
+        "last_good_at": plain(finding.last_good_at),
+        "next_step": finding.next_step,
+    }
+
+
+def verdict_document(verdict: Compliance) -> dict[str, Plain]:
+    """A verdict as the JSON contract shows it."""
+    return {
+        "target": verdict.label,
+        "lineage_id": verdict.lineage_id,
+        "verdict": verdict.verdict.value,
+        "reason": verdict.reason,
+        "is_conclusive": verdict.is_conclusive,
+        "evaluated_at": plain(verdict.evaluated_at),
+        "newest_snapshot_at": plain(verdict.newest_snapshot_at),
+        "newest_export_at": plain(verdict.newest_export_at),
+        "restorable_as_of": plain(verdict.restorable_as_of),
+        "proof": None,
+        "findings": [finding_document(finding) for finding in verdict.findings],
+    }
+
+
+def print_findings(out: Console, findings: Sequence[Finding], *, now: datetime) -> None:
+    """Each finding: what, since when, the last good backup, what to do next."""
+    for finding in findings:
+        out.print(f"  {finding.severity.value:<8}", style=_SEVERITY_STYLES[finding.severity], end=" ")
+        out.print(f"{finding.code.value}  {finding.subject.label}: {finding.summary}", markup=False)
+        out.print(f"           since {age_text(finding.since_at, now=now)}", style="dim", end="", markup=False)
+        if finding.last_good_at:
+            out.print(f"; last good {age_text(finding.last_good_at, now=now)}", style="dim", end="", markup=False)
+        out.print(f"; next: {finding.next_step}", style="dim", markup=False)

@@ -1,0 +1,138 @@
+"""Turns slots into runs. Reads the runs table each time, so that a missed, doubled or late wake-up is harmless."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from flykeep.domain.attempts import plan_retry
+from flykeep.domain.cadence import jitter, plan_slots
+from flykeep.domain.ids import LineageId, RunId
+from flykeep.domain.policy import JobKind, Schedule, TargetRule, rule_for
+from flykeep.domain.run import Outcome, Run, RunState, Slot, Step
+from flykeep.domain.target import ORG_LINEAGE, Lineage
+from flykeep.ports.catalog import Catalog, Pause, Transaction
+from flykeep.ports.clock import Clock, IdSource
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """One schedule of one lineage: what the ticker keeps filled with runs."""
+
+    kind: JobKind
+    lineage_id: LineageId
+    schedule: Schedule
+    watching_since: datetime
+    jitter_window: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """`check_schedule` and `reconcile_schedule` concern the whole organization and start at once, without jitter."""
+
+    catalog: Catalog
+    clock: Clock
+    ids: IdSource
+    rules: tuple[TargetRule, ...]
+    check_schedule: Schedule
+    reconcile_schedule: Schedule
+    jitter_window: timedelta
+
+    async def tick(self) -> int:
+        """Make every run that is due and not yet there, in one transaction; returns how many were made."""
+        now = self.clock.now()
+        made = 0
+        async with self.catalog.transaction() as tx:
+            lineages = await tx.lineages()
+            paused = {pause.target: pause for pause in await tx.pauses(now=now)}
+            for duty in [*self._org_duties(now), *self._target_duties(lineages)]:
+                made += await self._fill(tx, duty, paused.get(duty.lineage_id), now)
+        return made
+
+    def _org_duties(self, now: datetime) -> list[Duty]:
+        # A daemon that has never run checks at once: its first slot is the newest one before now.
+        since = now - timedelta(days=1)
+        return [
+            Duty(JobKind.CHECK, ORG_LINEAGE, self.check_schedule, since, timedelta(0)),
+            Duty(JobKind.RECONCILE, ORG_LINEAGE, self.reconcile_schedule, since, timedelta(0)),
+        ]
+
+    def _target_duties(self, lineages: Sequence[Lineage]) -> list[Duty]:
+        duties: list[Duty] = []
+        primaries: set[str] = set()
+        for lineage in lineages:
+            rule = rule_for(self.rules, app=lineage.app, volume_name=lineage.volume_name, machine=lineage.machine_name)
+            if rule is None:
+                continue
+            is_first = lineage.label not in primaries
+            primaries.add(lineage.label)
+            duties.extend(_duties(lineage, rule, self.jitter_window, may_export=is_first or rule.instances == "each"))
+        return duties
+
+    async def _fill(self, tx: Transaction, duty: Duty, pause: Pause | None, now: datetime) -> int:
+        newest = await tx.newest_slot(duty.kind, duty.lineage_id)
+        plan = plan_slots(duty.schedule, newest_slot=newest, started_watching_at=duty.watching_since, now=now)
+        if newest is not None:
+            for slot_at in plan.skipped:
+                await self._skip(tx, duty, slot_at, now, "missed while the daemon was away; a newer slot runs")
+        if plan.run is None:
+            return await self._retry(tx, duty, newest, now) if newest and not pause else 0
+        if pause is not None:
+            await self._skip(tx, duty, plan.run, now, f"paused: {pause.reason}")
+            return 0
+        wait = jitter(duty.lineage_id, duty.kind, window=duty.jitter_window)
+        return await self._add(tx, duty, Slot.scheduled(plan.run), due_at=max(now, plan.run + wait), now=now)
+
+    async def _retry(self, tx: Transaction, duty: Duty, newest: datetime, now: datetime) -> int:
+        retry = plan_retry(
+            await tx.runs(lineage_id=duty.lineage_id, kind=duty.kind, scheduled_at=newest, limit=10), now=now
+        )
+        if retry is None:
+            return 0
+        slot, due_at = retry
+        return await self._add(tx, duty, slot, due_at=due_at, now=now)
+
+    async def _add(self, tx: Transaction, duty: Duty, slot: Slot, *, due_at: datetime, now: datetime) -> int:
+        run = Run(
+            id=RunId(self.ids.run_id()),
+            kind=duty.kind,
+            lineage_id=duty.lineage_id,
+            slot=slot,
+            state=RunState.PENDING,
+            requested_at=now,
+            due_at=due_at,
+        )
+        is_new = await tx.add_run(run)
+        if is_new:
+            log.debug("run.planned", run=run.id, kind=duty.kind.value, slot=slot.key)
+        return int(is_new)
+
+    async def _skip(self, tx: Transaction, duty: Duty, slot_at: datetime, now: datetime, why: str) -> None:
+        run = Run(
+            id=RunId(self.ids.run_id()),
+            kind=duty.kind,
+            lineage_id=duty.lineage_id,
+            slot=Slot.scheduled(slot_at),
+            state=RunState.PENDING,
+            requested_at=now,
+            due_at=now,
+        )
+        if await tx.add_run(run):
+            await tx.add_step(Step(run.id, 1, "skipped", now, why))
+            await tx.finish(run.id, outcome=Outcome(RunState.SKIPPED), now=now)
+
+
+def _duties(lineage: Lineage, rule: TargetRule, window: timedelta, *, may_export: bool) -> list[Duty]:
+    wanted = [(JobKind.SNAPSHOT, rule.policy.snapshot.schedule)]
+    if may_export and rule.policy.copies:
+        wanted.append((JobKind.EXPORT, rule.policy.export.schedule))
+    return [
+        Duty(kind, lineage.id, schedule, lineage.first_seen_at, window)
+        for kind, schedule in wanted
+        if schedule is not None
+    ]

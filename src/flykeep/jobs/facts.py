@@ -1,0 +1,158 @@
+"""Reads what a check needs of Fly and of the catalog, and remembers what was read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from flykeep.domain.compliance import LineageFacts, PauseFact
+from flykeep.domain.errors import FlyError, FlyNotFoundError
+from flykeep.domain.findings import Compliance
+from flykeep.domain.fly import Inventory, Machine, Volume, VolumeSnapshot
+from flykeep.domain.ids import LineageId
+from flykeep.domain.lineages import LineagePlan, LineageState
+from flykeep.domain.policy import JobKind
+from flykeep.domain.run import Run
+from flykeep.domain.target import Lineage
+from flykeep.ports.catalog import Catalog, Pause, RecordedSnapshot, Transaction
+from flykeep.ports.clock import Clock
+from flykeep.ports.fly import InventoryReader, SnapshotReader
+
+_PARALLEL_READS = 16
+_FORMER_VOLUMES = 2
+
+
+class CheckFly(InventoryReader, SnapshotReader, Protocol):
+    """What a check needs of Fly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What Fly said of one lineage; `snapshots` None means that it could not be read, which proves nothing."""
+
+    volume: Volume | None = None
+    machine: Machine | None = None
+    snapshots: tuple[VolumeSnapshot, ...] | None = None
+    unknown_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FactReader:
+    fly: CheckFly
+    catalog: Catalog
+    clock: Clock
+
+    async def read(self, plan: LineagePlan) -> dict[LineageId, Reading]:
+        """One reading per current lineage, side by side; a target that can't be read does not stop the others."""
+        limit = asyncio.Semaphore(_PARALLEL_READS)
+        readings: dict[LineageId, Reading] = {}
+
+        async def read_one(state: LineageState) -> None:
+            async with limit:
+                readings[state.lineage.id] = await self._read(state)
+
+        async with asyncio.TaskGroup() as group:
+            for state in plan.current:
+                group.create_task(read_one(state))
+        return readings
+
+    async def _read(self, state: LineageState) -> Reading:
+        machine = await self._with_configuration(state)
+        try:
+            snapshots = await self._snapshots(state.lineage)
+        except FlyError as error:
+            # Not an answer: the verdict becomes unknown with this as its reason, which is how people see it.
+            return Reading(state.volume, machine, None, str(error))
+        return Reading(state.volume, machine, snapshots)
+
+    async def _with_configuration(self, state: LineageState) -> Machine | None:
+        """The machine with its complete configuration; the listing's row where only that can be had."""
+        if state.machine is None:
+            return None
+        try:
+            return await self.fly.machine(state.lineage.app, state.machine.id)
+        except FlyError:
+            return state.machine  # no configuration is saved from it, and the listing's host status is judged
+
+    async def _snapshots(self, lineage: Lineage) -> tuple[VolumeSnapshot, ...]:
+        """Snapshots hang off volume ids: after a host migration the former id still lists the older ones."""
+        rows = list(await self.fly.snapshots(lineage.app, lineage.volume_id))
+        for former in lineage.volume_ids[-1 - _FORMER_VOLUMES : -1]:
+            try:
+                rows.extend(await self.fly.snapshots(lineage.app, former))
+            except FlyNotFoundError:
+                continue  # Fly forgets a destroyed volume's id after a day
+        return tuple(rows)
+
+    async def remember(self, plan: LineagePlan, readings: dict[LineageId, Reading], inventory: Inventory) -> None:
+        """Keep restorable snapshots' ids and complete configurations: after a loss nobody can ask Fly for them."""
+        async with self.catalog.transaction() as tx:
+            if inventory.is_complete:
+                await tx.save_fly_seen(inventory.read_at)
+            for state in plan.current:
+                await self._remember_one(tx, state.lineage, readings[state.lineage.id])
+
+    async def _remember_one(self, tx: Transaction, lineage: Lineage, reading: Reading) -> None:
+        now = self.clock.now()
+        for snapshot in reading.snapshots or ():
+            if snapshot.is_restorable:
+                await tx.record_snapshot(RecordedSnapshot(lineage.id, lineage.volume_id, lineage.app, snapshot, now))
+        machine = reading.machine
+        if machine is not None and machine.config_json is not None:
+            await tx.save_machine_config(machine.id, lineage_id=lineage.id, config_json=machine.config_json, now=now)
+
+    async def gather(self, readings: Sequence[tuple[Lineage, Reading]]) -> tuple[LineageFacts, ...]:
+        """What Fly said together with what the catalog knows, in the order given."""
+        everyone = tuple(lineage for lineage, _ in readings)
+        async with self.catalog.transaction() as tx:
+            pauses = {pause.target: pause for pause in await tx.pauses(now=self.clock.now())}
+            verdicts = {verdict.lineage_id: verdict for verdict in await tx.verdicts()}
+            return tuple(
+                [
+                    await self._gather(
+                        tx,
+                        lineage,
+                        reading,
+                        label=lineage.label_among(everyone),
+                        pause=pauses.get(lineage.id),
+                        last=verdicts.get(lineage.id),
+                    )
+                    for lineage, reading in readings
+                ]
+            )
+
+    async def _gather(
+        self,
+        tx: Transaction,
+        lineage: Lineage,
+        reading: Reading,
+        *,
+        label: str,
+        pause: Pause | None,
+        last: Compliance | None,
+    ) -> LineageFacts:
+        recorded = await tx.recorded_snapshots(lineage.id)
+        return LineageFacts(
+            lineage=lineage,
+            label=label,
+            volume=reading.volume,
+            machine=reading.machine,
+            snapshots=reading.snapshots,
+            artifacts=tuple(await tx.artifacts(lineage.id)),
+            pause=PauseFact(pause.until_at, pause.reason) if pause else None,
+            last_runs=await _last_runs(tx, lineage.id),
+            last_conclusive=last if last and last.is_conclusive else None,
+            proven_snapshot_at=recorded[0].snapshot.created_at if recorded else None,
+            pending_seen_at=None,
+            unknown_reason=reading.unknown_reason,
+        )
+
+
+async def _last_runs(tx: Transaction, lineage_id: LineageId) -> tuple[Run, ...]:
+    """The newest ended run of each kind that acts on a target."""
+    found: list[Run] = []
+    for kind in (JobKind.SNAPSHOT, JobKind.EXPORT):
+        found.extend(await tx.runs(lineage_id=lineage_id, kind=kind, is_open=False, limit=1))
+    return tuple(found)

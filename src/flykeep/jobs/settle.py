@@ -1,0 +1,62 @@
+"""Settling an export whose process ended: adopt it where its manifest commits it, else remove what it left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flykeep.domain import layout, manifest
+from flykeep.domain.artifact import Artifact, SignedManifest
+from flykeep.domain.errors import StoreNotFoundError
+from flykeep.ports.catalog import Catalog
+from flykeep.ports.clock import Clock
+from flykeep.ports.crypto import Signer
+from flykeep.ports.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`artifact` where the export had been committed; else the keys of the objects that were removed, or would be."""
+
+    artifact: Artifact | None = None
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settler:
+    """Acts only under the prefix of an export id that a run journalled before it wrote anything there."""
+
+    catalog: Catalog
+    clock: Clock
+    signer: Signer
+
+    async def settle(self, store: Store, prefix: str, *, is_applied: bool = True) -> Settled:
+        """Raises SignatureError for a manifest this daemon did not sign: then nothing is adopted or removed."""
+        signed = await self.read(store, layout.manifest_key(prefix))
+        if signed is not None:
+            artifact = Artifact(
+                export_id=signed.manifest.export_id,
+                store=store.name,
+                manifest_key=layout.manifest_key(prefix),
+                manifest=signed.manifest,
+                recorded_at=self.clock.now(),
+            )
+            if is_applied:
+                async with self.catalog.transaction() as tx:
+                    await tx.record_artifact(artifact)
+            return Settled(artifact=artifact)
+        keys = tuple(found.key for found in await store.list(prefix + "/"))
+        for key in keys if is_applied else ():
+            await store.delete(key)
+        return Settled(removed=keys)
+
+    async def read(self, store: Store, key: str) -> SignedManifest | None:
+        """The manifest under `key`, its signature verified; None where there is none."""
+        try:
+            document = await store.get(key)
+        except StoreNotFoundError:
+            return None
+        signed = manifest.parse(document)
+        self.signer.verify(
+            manifest.signed_bytes(document), signature_hex=signed.signature_hex, signer_hex=signed.signer_hex
+        )
+        return signed

@@ -1,0 +1,73 @@
+"""`_state/latest`: what a person needs to rebuild a lost app, kept encrypted beside the artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flykeep.domain import layout
+from flykeep.domain.documents import Plain, plain
+from flykeep.ports.catalog import Catalog, RecordedSnapshot
+from flykeep.ports.crypto import Sealer, Signer
+from flykeep.ports.store import Store
+
+_FORMAT = 1
+_SNAPSHOTS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class StateWriter:
+    """Sealed to the operator's recipients only: machine configurations may hold what the daemon must not reread."""
+
+    catalog: Catalog
+    stores: Mapping[str, Store]
+    sealer: Sealer
+    signer: Signer
+    recipients: tuple[str, ...]
+    org: str
+
+    async def write(self) -> tuple[str, ...]:
+        """Renew the document in each store that does not hold this content yet; the stores written to.
+
+        Raises StoreError; the digest is remembered only after the store has taken the document.
+        """
+        document = json.dumps(await self._document(), ensure_ascii=False, sort_keys=True).encode()
+        digest = hashlib.sha256(document).hexdigest()
+        written: list[str] = []
+        for name, store in self.stores.items():
+            note = f"state_digest:{name}"
+            async with self.catalog.transaction() as tx:
+                if await tx.note(note) == digest:
+                    continue
+            await store.put(layout.STATE_KEY, self.sealer.seal(document, recipients=self.recipients))
+            async with self.catalog.transaction() as tx:
+                await tx.save_note(note, digest)
+            written.append(name)
+        return tuple(written)
+
+    async def _document(self) -> dict[str, Plain]:
+        """Only what changes when Fly's things change: no instants of reading, or every check would rewrite it."""
+        async with self.catalog.transaction() as tx:
+            lineages: list[Plain] = []
+            for lineage in await tx.lineages(include_retired=True):
+                config = await tx.machine_config(lineage.id)
+                snapshots = await tx.recorded_snapshots(lineage.id)
+                lineages.append(
+                    {
+                        "id": lineage.id,
+                        "app": lineage.app,
+                        "volume_name": lineage.volume_name,
+                        "volume_ids": plain(lineage.volume_ids),
+                        "machine_id": lineage.machine_id,
+                        "machine_name": lineage.machine_name,
+                        "machine_config": json.loads(config) if config else None,
+                        "snapshots": [_snapshot(row) for row in snapshots[:_SNAPSHOTS]],
+                    }
+                )
+        return {"format": _FORMAT, "org": self.org, "signer": self.signer.public_hex, "lineages": lineages}
+
+
+def _snapshot(row: RecordedSnapshot) -> dict[str, Plain]:
+    return {"id": row.snapshot.id, "volume_id": row.volume_id, "created_at": plain(row.snapshot.created_at)}

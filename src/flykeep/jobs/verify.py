@@ -1,0 +1,119 @@
+"""Prove that an artifact is what was written, and look into its index."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Literal
+
+from flykeep.domain.artifact import Artifact, IndexEntry
+from flykeep.domain.errors import ConfigError, IntegrityError, StoreNotFoundError
+from flykeep.jobs.export import BoundStore
+from flykeep.jobs.settle import Settler
+from flykeep.ports.catalog import Catalog
+from flykeep.ports.clock import Clock
+from flykeep.ports.crypto import IndexKey
+from flykeep.ports.worker import IndexOrder, Progress, VerifyOrder, VerifyResult, Workers
+
+
+def _ignore(_: Progress) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyJob:
+    """`identity` opens data; absent by default, so that the daemon can never read what it keeps."""
+
+    workers: Workers
+    stores: Mapping[str, BoundStore]
+    catalog: Catalog
+    clock: Clock
+    settler: Settler
+    index_key: IndexKey
+    identity: Callable[[], str | None]
+    deadline: timedelta
+
+    async def verify(
+        self, artifact: Artifact, *, level: str, on_progress: Callable[[Progress], None] = _ignore
+    ) -> VerifyResult:
+        """Raises an IntegrityError for anything that is not as it was written; the catalog remembers either way."""
+        try:
+            result = await self._verify(artifact, level, on_progress)
+        except (IntegrityError, StoreNotFoundError) as error:
+            await self._remember(replace(artifact, is_failed=True))
+            if isinstance(error, StoreNotFoundError):
+                raise IntegrityError(
+                    "an object of the artifact is missing", facts={"export_id": artifact.export_id, **error.facts}
+                ) from error
+            raise error.with_facts(export_id=artifact.export_id, store=artifact.store) from error
+        await self._remember(replace(artifact, verified_at=self.clock.now(), verified_level=level, is_failed=False))
+        return result
+
+    async def _verify(self, artifact: Artifact, level: str, on_progress: Callable[[Progress], None]) -> VerifyResult:
+        bound = self._store(artifact)
+        signed = await self.settler.read(bound.store, artifact.manifest_key)
+        if signed is None or signed.manifest != artifact.manifest:
+            raise IntegrityError("the stored manifest is not the one that was recorded")
+        if level == "manifest":
+            return await self._compare_sizes(artifact, bound)
+        return await self.workers.verify(self._order(artifact, bound, level), on_progress=on_progress)
+
+    async def _compare_sizes(self, artifact: Artifact, bound: BoundStore) -> VerifyResult:
+        for stored in (*artifact.manifest.data, artifact.manifest.index):
+            found = await bound.store.head(stored.key)
+            if found.size_bytes != stored.size_bytes:
+                raise IntegrityError(
+                    f"an object holds {found.size_bytes} bytes, not {stored.size_bytes}", facts={"key": stored.key}
+                )
+        return VerifyResult("manifest", 0, 0)
+
+    def _order(self, artifact: Artifact, bound: BoundStore, level: str) -> VerifyOrder:
+        identity = self.identity()
+        is_encrypted = artifact.manifest.encryption == "age"
+        if level == "contents" and is_encrypted and identity is None:
+            raise ConfigError(
+                "opening contents needs an age identity",
+                hint="Set `identity_secret` under [encryption], or verify with --level bytes.",
+            )
+        depth: Literal["bytes", "contents"] = "contents" if level == "contents" else "bytes"
+        return VerifyOrder(
+            store=bound.order,
+            objects=artifact.manifest.data,
+            index=artifact.manifest.index,
+            level=depth,
+            identity=identity if depth == "contents" else None,
+            index_identity=self.index_key.identity() if is_encrypted else None,
+            is_encrypted=is_encrypted,
+            totals=artifact.manifest.totals,
+            deadline_s=self.deadline.total_seconds(),
+        )
+
+    def entries(
+        self, artifact: Artifact, *, contains: str | None
+    ) -> AbstractAsyncContextManager[AsyncIterator[IndexEntry]]:
+        """The artifact's files from its index, in archive order; data is not read."""
+        is_encrypted = artifact.manifest.encryption == "age"
+        return self.workers.index(
+            IndexOrder(
+                store=self._store(artifact).order,
+                index=artifact.manifest.index,
+                identity=self.index_key.identity() if is_encrypted else None,
+                is_encrypted=is_encrypted,
+                contains=contains,
+                deadline_s=self.deadline.total_seconds(),
+            )
+        )
+
+    def _store(self, artifact: Artifact) -> BoundStore:
+        bound = self.stores.get(artifact.store)
+        if bound is None:
+            raise ConfigError(
+                f"store {artifact.store!r} is not configured any more", hint="Add it again under [stores]."
+            )
+        return bound
+
+    async def _remember(self, artifact: Artifact) -> None:
+        async with self.catalog.transaction() as tx:
+            await tx.record_artifact(artifact)
