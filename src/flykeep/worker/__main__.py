@@ -1,0 +1,103 @@
+"""The worker program: one order from standard input, JSON lines to standard output, then the end.
+
+Standard input stays open while the work goes on; its end means stop. Exit code: 0, or that of the reported failure.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from typing import NoReturn
+
+from flykeep.adapters.launchers.wire import (
+    ExportedLine,
+    FailureLine,
+    IndexedLine,
+    ReachedLine,
+    ResultLine,
+    VerifiedLine,
+    decode_order,
+)
+from flykeep.adapters.system import SystemClock
+from flykeep.domain.errors import FlykeepError, InternalError
+from flykeep.ports.worker import ExportOrder, Order, ReachOrder, VerifyOrder
+from flykeep.worker.channel import Flow, StoppedError
+from flykeep.worker.export import Export
+from flykeep.worker.machine import reach
+from flykeep.worker.report import Reporter
+from flykeep.worker.stop import Watch, die_with_parent, stop_on_signals
+from flykeep.worker.verify import Verification, report_index
+
+_ORDER_LIMIT_BYTES = 64 << 20
+_SWITCH_INTERVAL_S = 0.0005  # pyrage takes the interpreter's lock for every 8 KiB: long turns of others starve it
+
+
+def main() -> NoReturn:
+    """Do one order and end the process without running exit handlers: obstore's can abort there."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    die_with_parent()
+    reporter = Reporter(sys.stdout.buffer, SystemClock())
+    code = _serve(reporter)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _serve(reporter: Reporter) -> int:
+    flow = Flow()
+    watch: Watch | None = None
+    try:
+        order = decode_order(_read_line())
+        stop_on_signals(flow)
+        watch = Watch(flow, clock=SystemClock(), deadline_s=order.deadline_s)
+        line = _do(order, flow=flow, reporter=reporter)
+        flow.check()
+        reporter.line(line)
+    except BrokenPipeError:
+        return InternalError.exit_code
+    except BaseException as error:  # noqa: BLE001 - the last frame of a process: everything must be reported
+        failure = _translated(error, flow)
+        reporter.line(FailureLine.of(failure))
+        return failure.exit_code
+    finally:
+        if watch is not None:
+            watch.done()
+    return 0
+
+
+def _do(order: Order, *, flow: Flow, reporter: Reporter) -> ResultLine:
+    if isinstance(order, ExportOrder):
+        return ExportedLine(Export(order, flow=flow, reporter=reporter).run())
+    if isinstance(order, VerifyOrder):
+        return VerifiedLine(Verification(order, flow=flow, reporter=reporter).run())
+    if isinstance(order, ReachOrder):
+        return ReachedLine(reach(order, flow=flow))
+    return IndexedLine(report_index(order, flow=flow, reporter=reporter))
+
+
+def _read_line() -> bytes:
+    """The order, byte by byte past the buffer, so that the watch sees all that follows."""
+    pieces = bytearray()
+    while not pieces.endswith(b"\n"):
+        piece = os.read(0, 65536)
+        if not piece or len(pieces) > _ORDER_LIMIT_BYTES:
+            break
+        pieces += piece
+    return bytes(pieces)
+
+
+def _translated(error: BaseException, flow: Flow) -> FlykeepError:
+    """The failure that came first; what is none of ours is a defect, told with its place but not its values."""
+    if isinstance(error, StoppedError) and flow.failure is not None:
+        error = flow.failure
+    if isinstance(error, FlykeepError):
+        return error
+    places = "".join(traceback.format_tb(error.__traceback__))
+    sys.stderr.write(f"{type(error).__name__} in thread {threading.current_thread().name}\n{places}")
+    return InternalError(f"the worker met {type(error).__name__}")
+
+
+if __name__ == "__main__":
+    main()
