@@ -61,12 +61,9 @@ def serve_and_ask(root: Path, *, stage: Stage, environment: dict[str, str], work
         "environment": environment | ENVIRONMENT,
         "working_directory": working_directory,
     }
-    subprocess.run(
-        ["unshare", "--net", sys.executable, "-m", "scripts.chroot_serve"],
-        input=json.dumps(order),
-        text=True,
-        check=True,
-    )
+    alone = ["unshare", "--net", sys.executable, "-m", "scripts.chroot_serve"]
+    if subprocess.run(alone, input=json.dumps(order), text=True, check=False).returncode != 0:
+        raise DaemonFailedError
 
 
 def _ask_until_healthy(daemon: subprocess.Popen[bytes], health: list[str], environment: dict[str, str]) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flykeep.domain import errors
+from flykeep.settings import settings_reference
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MADE_FROM = "<!-- made by `make docs` from {source}; change it there -->"
@@ -79,7 +80,7 @@ def cli_page() -> str:
 
 def pages() -> Mapping[str, Callable[[], str]]:
     """Return the pages there are; the command line's page begins with the command line."""
-    found: dict[str, Callable[[], str]] = {"errors.md": errors_page}
+    found: dict[str, Callable[[], str]] = {"errors.md": errors_page, "settings.md": settings_reference}
     if find_spec("flykeep.cli.main") is not None:
         found["cli.md"] = cli_page
     return found
