@@ -161,7 +161,8 @@ class Judge:
         for part in schema["allOf"]:
             resolved = self._resolve(part)
             merged["properties"] |= resolved.get("properties", {})
-            merged.setdefault("type", resolved.get("type"))
+            # The published document says "object" beside a reference to a scalar: what is referred to is right.
+            merged["type"] = resolved.get("type") or merged.get("type")
         return merged
 
 
