@@ -1,5 +1,6 @@
 """A simulator on a clock that stands still, and a client that speaks plain HTTP to it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -48,6 +49,14 @@ class Rig:
     @property
     def machine_path(self) -> str:
         return f"/apps/my-crocbot/machines/{self.machine.id}"
+
+    async def until_somebody_sleeps(self) -> None:
+        """Return once a request waits for the clock."""
+        for _ in range(1000):
+            if self.clock.sleeper_count:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("nothing waits for the clock")
 
     async def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         answer = await self.http.post(f"{self.sim.api_base_url}/graphql", json={"query": query, "variables": variables})

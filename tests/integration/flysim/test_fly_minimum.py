@@ -288,8 +288,7 @@ async def test_waiting_is_bounded_to_a_minute(fly: Rig) -> None:
 
 async def test_waiting_in_vain_ends_in_408(fly: Rig) -> None:
     waiting = asyncio.create_task(fly.http.get(f"{fly.machine_path}/wait", params={"state": "stopped", "timeout": "2"}))
-    while not fly.clock.sleeper_count:
-        await asyncio.sleep(0.01)
+    await fly.until_somebody_sleeps()
     await fly.clock.advance(timedelta(seconds=3))
 
     answer = await waiting
@@ -480,8 +479,7 @@ async def test_a_failure_strikes_before_or_after_the_effect(fly: Rig, kind: Faul
 async def test_a_slow_body_arrives_when_its_time_has_come(fly: Rig) -> None:
     fly.sim.faults.add(Fault(kind=FaultKind.SLOW_BODY, action="app.get", duration_s=20))
     asking = asyncio.create_task(fly.http.get("/apps/my-crocbot"))
-    while not fly.clock.sleeper_count:
-        await asyncio.sleep(0.01)
+    await fly.until_somebody_sleeps()
     assert not asking.done()
 
     await fly.clock.advance(timedelta(seconds=20))

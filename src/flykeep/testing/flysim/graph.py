@@ -50,6 +50,14 @@ class GraphRequest:
                 return fields[0].name.value if fields else "invalid"
         return "invalid"
 
+    @property
+    def app(self) -> str | None:
+        """The app the variables name, for faults that strike one app only."""
+        given = self.variables.get("input")
+        names = given.get("appNames") if isinstance(given, dict) else None
+        name = names[0] if isinstance(names, list) and names else self.variables.get("name")
+        return name if isinstance(name, str) else None
+
 
 def graphql_objections(schema: GraphQLSchema, request: GraphRequest) -> list[str]:
     """What a schema does not know in a request: fields, arguments, types, variables and fields inside them."""

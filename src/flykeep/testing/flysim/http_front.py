@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flykeep.testing.flysim import http_apps, http_machines, http_volumes
 from flykeep.testing.flysim.faults import Fault, FaultKind, FaultScript
@@ -139,9 +139,24 @@ class Front:
         self._records = records
         self._connections = connections
         self._judge = Judge.shipped()
+        self.crashes: list[Exception] = []
 
-    def application(self) -> Starlette:
+    def application(self) -> ASGIApp:
         """The ASGI application: the Machines API under `/v1`, `/graphql`, and `/_sim/webhook`."""
+        inner = self._routes()
+
+        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await inner(scope, receive, send)
+            except ClientDisconnect:
+                raise
+            except Exception as error:
+                self.crashes.append(error)
+                raise
+
+        return watched
+
+    def _routes(self) -> Starlette:
         endpoints = (*http_apps.ENDPOINTS, *http_volumes.ENDPOINTS, *http_machines.ENDPOINTS)
         routes = [self._route(endpoint) for endpoint in endpoints]
         routes.append(Route("/graphql", self._serve_graphql, methods=["POST"]))
@@ -259,7 +274,7 @@ class Front:
         incoming = await _read(request, "graphql.invalid", None)
         body = incoming.body if isinstance(incoming.body, dict) else {}
         asked = GraphRequest(str(body.get("query", "")), body.get("variables") or {}, body.get("operationName"))
-        incoming = _Incoming(request, incoming.raw, body, incoming.is_json, f"graphql.{asked.field_name}", None)
+        incoming = _Incoming(request, incoming.raw, body, incoming.is_json, f"graphql.{asked.field_name}", asked.app)
         recorded = {"query": asked.query, "variables": redacted_variables(asked)}
         try:
             grant = self._authorize(request, is_write=False)
@@ -271,7 +286,7 @@ class Front:
             errors = [{"message": text, "extensions": {"code": "GRAPHQL_VALIDATION_FAILED"}} for text in objections]
             response = _json(200, {"errors": errors})
             return self._finish(incoming, response, is_judged_refused=True, recorded_body=recorded)
-        fault = self._faults.take(action=incoming.action, app=None, method="POST")
+        fault = self._faults.take(action=incoming.action, app=incoming.app, method="POST")
         if fault is not None and fault.kind in _WIRE_KINDS_BEFORE:
             return self._finish(incoming, await self._before(incoming, fault), recorded_body=recorded)
         if fault is not None and fault.kind is FaultKind.GRAPHQL_ERROR:

@@ -46,9 +46,13 @@ class ReceivedWebhook:
     body: bytes
 
     def to_json(self) -> str:
-        """One JSON line; the body as text."""
+        """One JSON line; the body as text, without what authorizes."""
         return json.dumps(
-            {"at": self.at.isoformat(), "headers": self.headers, "body": self.body.decode(errors="replace")}
+            {
+                "at": self.at.isoformat(),
+                "headers": redacted_headers(self.headers),
+                "body": self.body.decode(errors="replace"),
+            }
         )
 
 

@@ -38,7 +38,7 @@ class SnapshotSpec(_Strict):
 
 
 class VolumeSpec(_Strict):
-    """A volume that exists at the start."""
+    """A volume that exists at the start; one that is not `protected` gets no target in the written configuration."""
 
     name: str
     size_gb: int = 1
@@ -48,6 +48,7 @@ class VolumeSpec(_Strict):
     host_status: Literal["ok", "unknown", "unreachable"] = "ok"
     auto_backup_enabled: bool = True
     snapshot_retention: int = 5
+    protected: bool = True
     seed: Seed = Seed()
     snapshots: tuple[SnapshotSpec, ...] = ()
 

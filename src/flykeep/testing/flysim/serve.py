@@ -37,7 +37,6 @@ from flykeep.testing.flysim.ssh import CertificateAuthority, SshFarm
 from flykeep.testing.flysim.world import World
 
 REQUEST_LOG_VARIABLE = "FLYKEEP_SIM_REQUEST_LOG"
-UNPROTECTED_APP = "side-project"
 _OWN_ENTRIES = ("volumes", "snapshots", "machines")
 
 
@@ -200,7 +199,7 @@ class FlySim:
         targets = [
             ConfigTarget(volume.app, volume.name, volume.mount or "/data")
             for volume in self._announced()
-            if volume.app != UNPROTECTED_APP
+            if (volume.app, volume.name) not in self.world.unprotected
         ]
         text = config_text(
             org=self.org,
@@ -277,6 +276,8 @@ async def _running(
         await farm.open()
         async with _serving(server, listening):
             yield sim
+        if front.crashes:
+            raise ExceptionGroup("the simulator has a defect", front.crashes)
     finally:
         listening.close()
         await farm.close()

@@ -48,6 +48,7 @@ class World:
         self.limits = RateLimits(clock)
         self.are_rate_limits_on = scenario.rate_limits
         self.machine_changed: list[Callable[[Machine], None]] = []
+        self.unprotected: set[tuple[str, str]] = set()
         self._connections: list[sqlite3.Connection] = []
         self._addresses = 0
         self._sequence = 0
@@ -348,6 +349,8 @@ class World:
         if connection is not None:
             self._connections.append(connection)
         self.volumes[volume.id] = volume
+        if not spec.protected:
+            self.unprotected.add((app.name, spec.name))
         for snapshot in spec.snapshots:
             self.add_snapshot(
                 volume,
