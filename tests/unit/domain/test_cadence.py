@@ -132,7 +132,7 @@ def test_restarts_at_any_instant_lose_and_double_no_occurrence(
 @settings(max_examples=60, deadline=None)
 @given(
     cron=st.sampled_from(["7 * * * *", "*/20 3-5 * * *", "0 0 1,15 * 5", "0 4 * * 7", "30 2 L * *", "15 1 * * MON#2"]),
-    after=st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)).map(lambda naive: naive.replace(tzinfo=UTC)),
+    after=st.integers(0, 6 * 365 * 86400).map(lambda seconds: at("2024-01-01") + timedelta(seconds=seconds)),
 )
 def test_in_utc_cronsim_agrees(cron: str, after: datetime) -> None:
     expected = list(islice(CronSim(cron, after), 5))
@@ -156,7 +156,7 @@ def test_half_past_two_in_the_spring_gap_fires_once_when_the_gap_ends() -> None:
 
 @pytest.mark.parametrize("cron", ["*/30 2 * * *", "0,30 2,3 * * *"])
 def test_times_swallowed_by_the_gap_fire_together_with_its_end(cron: str) -> None:
-    on_the_day = [one for one in fired(cron, "Europe/Vienna", at("2026-03-28T12:00"), days=1)]
+    on_the_day = fired(cron, "Europe/Vienna", at("2026-03-28T12:00"), days=1)
     assert on_the_day[0] == at("2026-03-29T01:00")
     assert len(set(on_the_day)) == len(on_the_day)
 
@@ -254,8 +254,9 @@ def test_no_gap_of_a_year_is_longer_than_the_longest(pattern: Pattern, zone: str
 class TestCatchUp:
     DAILY = Schedule("0 4 * * *")
     NOW = at("2026-03-10T12:00")
+    LONG_AGO = at("2026-01-01")
 
-    def plan(self, newest: datetime | None, *, watching: datetime = at("2026-01-01")) -> SlotPlan:
+    def plan(self, newest: datetime | None, *, watching: datetime = LONG_AGO) -> SlotPlan:
         return plan_slots(self.DAILY, newest_slot=newest, started_watching_at=watching, now=self.NOW)
 
     def test_nothing_is_due_while_the_newest_slot_is_on_record(self) -> None:
@@ -284,7 +285,7 @@ class TestCatchUp:
         assert len(plan.skipped) + plan.omitted_count + 1 == CATCH_UP_HORIZON.days
 
     def test_counting_stops_where_no_number_helps_any_more(self) -> None:
-        plan = plan_slots(Schedule("* * * * *"), newest_slot=None, started_watching_at=at("2026-01-01"), now=self.NOW)
+        plan = plan_slots(Schedule("* * * * *"), newest_slot=None, started_watching_at=self.LONG_AGO, now=self.NOW)
         assert plan.omitted_count == MAX_OMITTED
 
     @settings(max_examples=50, deadline=None)
