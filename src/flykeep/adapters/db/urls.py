@@ -73,6 +73,8 @@ def _sqlite(url: URL) -> Database:
 
 
 def _postgresql(url: URL) -> Database:
+    if "@" in (url.host or ""):  # a part of the password, read as the host's name and shown in every error
+        raise ConfigError("the database URL cannot be read", hint="Write an @ in a password as %40.")
     if importlib.util.find_spec("psycopg") is None:
         raise ConfigError("PostgreSQL needs a package that is not installed", hint="Install flykeep[postgres].")
     return Database(url=url.set(drivername="postgresql+psycopg"), is_sqlite=False)
