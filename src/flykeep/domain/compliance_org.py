@@ -9,9 +9,9 @@ from datetime import datetime
 from flykeep.domain.findings import Compliance, Finding, FindingCode, Severity, Subject
 from flykeep.domain.fly import Inventory, Volume
 from flykeep.domain.policy import TargetRule
-from flykeep.domain.subjects import LINEAGE, RULE, VOLUME, org_subject, rule_subject, volume_subject
+from flykeep.domain.subjects import LINEAGE, RULE, VOLUME, notifier_subject, org_subject, rule_subject, volume_subject
 from flykeep.domain.target import Lineage
-from flykeep.domain.wording import ago
+from flykeep.domain.wording import instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,19 @@ def evaluate_org(facts: OrgFacts, *, now: datetime) -> OrgCompliance:
     return OrgCompliance(subject, findings, is_conclusive=True, is_inventory_complete=inventory.is_complete)
 
 
+def notifier_finding(name: str, *, error: str, since_at: datetime, last_good_at: datetime | None) -> Finding:
+    """A notifier that does not deliver: told through the others. `last_good_at` is its last delivery."""
+    return Finding(
+        code=FindingCode.NOTIFIER_FAILING,
+        severity=Severity.WARNING,
+        subject=notifier_subject(name),
+        summary=f"Notifier {name} does not deliver: {error}",
+        since_at=since_at,
+        last_good_at=last_good_at,
+        next_step=f"flykeep notify test {name}",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class CheckScope:
     """Which findings a check would have repeated if they were still true: the incidents it may resolve.
@@ -89,7 +102,7 @@ def _key(compliance: Compliance) -> str:
 
 
 def _unreachable(subject: Subject, facts: OrgFacts, *, now: datetime) -> Finding:
-    seen = f"it last answered at {ago(facts.fly_seen_at, now=now)}" if facts.fly_seen_at else "it never answered"
+    seen = f"it last answered at {instant(facts.fly_seen_at)}" if facts.fly_seen_at else "it never answered"
     reason = f": {facts.failure}" if facts.failure else ""
     return Finding(
         code=FindingCode.FLY_UNREACHABLE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from flykeep.domain.findings import Compliance, Finding, Incident, Message, MessageKind, Severity, Verdict
+from flykeep.domain.findings import Compliance, Finding, FindingCode, Incident, Message, MessageKind, Severity, Verdict
 from flykeep.domain.incidents import ChangeKind, IncidentChange
 from flykeep.domain.wording import ago, instant, span
 
@@ -13,6 +13,28 @@ _KINDS = {
     ChangeKind.OPENED: MessageKind.OPENED,
     ChangeKind.REMINDED: MessageKind.REMINDED,
     ChangeKind.RESOLVED: MessageKind.RESOLVED,
+}
+
+HEADLINES = {
+    FindingCode.SNAPSHOT_MISSING: "no snapshot can be restored",
+    FindingCode.SNAPSHOT_STALE: "the newest snapshot is too old",
+    FindingCode.SNAPSHOT_PENDING_TOO_LONG: "a snapshot does not finish",
+    FindingCode.SNAPSHOT_STATUS_UNKNOWN: "a snapshot did not become restorable",
+    FindingCode.SNAPSHOTS_AUTOMATIC_OFF: "automatic snapshots are off",
+    FindingCode.SNAPSHOT_RETENTION_LOW: "snapshots are kept too short",
+    FindingCode.VOLUME_UNPROTECTED: "nobody protects this volume",
+    FindingCode.VOLUME_STATE: "the volume is in an odd state",
+    FindingCode.VOLUME_HOST: "the volume's host is unreachable",
+    FindingCode.VOLUME_GONE: "the volume is gone",
+    FindingCode.TARGET_MATCHES_NOTHING: "the target matches no volume",
+    FindingCode.EXPORT_MISSING: "there is no restorable export",
+    FindingCode.EXPORT_STALE: "the newest export is too old",
+    FindingCode.EXPORT_NOT_RESTORABLE: "the newest export does not count",
+    FindingCode.RUN_FAILED: "the last attempt did not succeed",
+    FindingCode.FLY_UNREACHABLE: "Fly can't be read",
+    FindingCode.FLY_INCOMPLETE: "Fly's inventory is incomplete",
+    FindingCode.RPO_UNPROVEN: "nobody can say that a young enough backup exists",
+    FindingCode.NOTIFIER_FAILING: "messages are not delivered",
 }
 
 
@@ -36,7 +58,7 @@ def message_for(change: IncidentChange, *, now: datetime) -> Message:
         last_good_at=finding.last_good_at,
         next_step="" if kind is MessageKind.RESOLVED else finding.next_step,
         incident_id=incident.id,
-        is_healthy=kind is MessageKind.RESOLVED,
+        is_healthy=kind is MessageKind.RESOLVED or finding.severity is not Severity.CRITICAL,
     )
 
 
@@ -85,7 +107,7 @@ def _title(change: IncidentChange, finding: Finding) -> str:
         ChangeKind.OPENED: finding.severity.upper(),
         ChangeKind.REMINDED: f"{'WORSE' if change.is_escalated else 'STILL'} {finding.severity.upper()}",
     }.get(change.kind, "RESOLVED")
-    return f"[{word}] {finding.subject.label}: {finding.code}"
+    return f"[{word}] {finding.subject.label}: {HEADLINES[finding.code]}"
 
 
 def _body(change: IncidentChange, *, now: datetime) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from flykeep.domain.compliance_org import OrgCompliance, OrgFacts, check_scope, evaluate_org
+from flykeep.domain.compliance_org import OrgCompliance, OrgFacts, check_scope, evaluate_org, notifier_finding
 from flykeep.domain.findings import Compliance, Finding, FindingCode, Severity, Verdict
 from flykeep.domain.ids import LineageId
 from flykeep.domain.policy import TargetRule
@@ -70,6 +70,17 @@ def test_a_rule_that_matches_nothing_is_a_finding() -> None:
 def test_a_rule_may_match_by_the_machine_of_a_lineage() -> None:
     rules = (TargetRule("*/*@m1", PRODUCTION), TargetRule("*/*@name-of-m1", PRODUCTION))
     assert judge(rules=rules).findings == ()
+
+
+def test_a_notifier_that_does_not_deliver_is_a_finding_of_its_own() -> None:
+    found = notifier_finding("oncall", error="410 Gone", since_at=NOW, last_good_at=NOW - HOUR)
+    assert (found.code, found.severity, found.subject.key) == (
+        FindingCode.NOTIFIER_FAILING,
+        Severity.WARNING,
+        "notifier:oncall",
+    )
+    assert (found.since_at, found.last_good_at, found.next_step) == (NOW, NOW - HOUR, "flykeep notify test oncall")
+    assert "410 Gone" in found.summary
 
 
 def compliance(id: str, *, is_conclusive: bool) -> Compliance:  # noqa: A002

@@ -1,0 +1,65 @@
+"""The page on findings names every code with the severity it is really found with."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from flykeep.domain.artifact import Consistency
+from flykeep.domain.compliance import LineageFacts, evaluate
+from flykeep.domain.compliance_org import OrgFacts, evaluate_org, notifier_finding
+from flykeep.domain.findings import Finding, FindingCode
+from flykeep.domain.fly import HostStatus
+from flykeep.domain.ids import LineageId, RunId
+from flykeep.domain.policy import CopyRule, JobKind, TargetRule
+from flykeep.domain.presets import PRODUCTION
+from flykeep.domain.run import Run, RunState, Slot
+from tests.unit.domain.builders import DAY, HOUR, NOW, artifact, inventory, lineage, machine, snapshot, volume
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "findings.md"
+RULE = TargetRule("my-crocbot/*", replace(PRODUCTION, copies=(CopyRule("offsite"),)))
+SICK = volume(
+    state="recovering",
+    host_status=HostStatus.UNREACHABLE,
+    is_automatic_snapshot_on=False,
+    snapshot_retention_days=1,
+)
+FAILED = Run(RunId("r"), JobKind.EXPORT, LineageId("lin_1"), Slot("x"), RunState.FAILED, NOW, NOW, ended_at=NOW)
+LIVE = artifact("live", age=HOUR, consistency=Consistency.LIVE, open_databases=("app.db-wal",))
+
+
+def every_finding() -> list[Finding]:
+    fine = LineageFacts(lineage(), "my-crocbot/crocbot_data", volume(), machine(), (snapshot(),))
+    unfinished = (snapshot("p", age=5 * HOUR, status="running"), snapshot("x", status="odd"), snapshot(age=40 * HOUR))
+    cases = (
+        replace(fine, volume=SICK, snapshots=unfinished, last_runs=(FAILED,), artifacts=(LIVE,)),
+        replace(fine, snapshots=(), artifacts=(artifact(age=30 * DAY),)),
+        replace(fine, volume=None),
+        replace(fine, snapshots=None),
+    )
+    outage = OrgFacts("personal", None)
+    partial = OrgFacts("personal", inventory(missing=("ams",)))
+    whole = OrgFacts("personal", inventory(), rules=(RULE,), unprotected=(volume(),))
+    found = [finding for facts in cases for finding in evaluate(facts, RULE, now=NOW).findings]
+    found += [finding for org in (outage, partial, whole) for finding in evaluate_org(org, now=NOW).findings]
+    return [*found, notifier_finding("oncall", error="410", since_at=NOW, last_good_at=None)]
+
+
+def rows() -> dict[str, tuple[str, str, str]]:
+    lines = re.findall(r"^\| `([a-z._]+)` \| (\w+) \| (.+) \| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len({code for code, *_ in lines}) == len(lines)
+    return {code: (severity, meaning, step) for code, severity, meaning, step in lines}
+
+
+def test_the_page_lists_exactly_the_codes_that_exist() -> None:
+    assert list(rows()) == [str(code) for code in FindingCode]
+
+
+def test_the_page_gives_each_code_the_severity_it_is_found_with() -> None:
+    found = {str(finding.code): str(finding.severity) for finding in every_finding()}
+    assert set(found) == {str(code) for code in FindingCode}
+    assert {code: severity for code, (severity, *_) in rows().items()} == found
+
+
+def test_every_finding_has_a_meaning_and_a_next_step() -> None:
+    assert all(len(meaning) > 20 and len(step) > 10 for _, meaning, step in rows().values())
+    assert all(finding.next_step for finding in every_finding())
