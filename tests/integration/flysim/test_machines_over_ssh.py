@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,17 @@ from flykeep.testing.flysim.model import Machine
 from tests.integration.flysim.simulated import Rig, rig
 
 ISSUE = "mutation ($input: IssueCertificateInput!) { issueCertificate(input: $input) { certificate } }"
+
+
+def exists(path: Path) -> bool:
+    return path.exists()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Return once something holds; it must within ten seconds."""
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - a file system sends no events
+            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -74,8 +85,13 @@ class Terminal:
             *argv, "-p", str(self.fly.sim.ssh_port), f"root@{where}", command,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        async with asyncio.timeout(30):
-            stdout, stderr = await process.communicate(stdin)
+        try:
+            async with asyncio.timeout(30):
+                stdout, stderr = await process.communicate(stdin)
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
         return Ended(process.returncode or 0, stdout, stderr.decode())
 
 
@@ -236,6 +252,24 @@ async def test_a_cut_stream_ends_early_and_does_not_look_finished(fly: Rig, term
     assert (whole.code, len(whole.stdout)) == (0, 5_000_000)
 
 
+@pytest.mark.parametrize("who", ["client", "machine"])
+async def test_a_command_ends_when_either_side_is_gone(fly: Rig, terminal: Terminal, who: str) -> None:
+    mount = fly.machine.mount_path
+    running = asyncio.create_task(terminal.run(f"echo $$ > {mount}/pid; exec sleep 600"))
+    pid_file = fly.volume.directory / "pid"
+    await until(lambda: pid_file.exists() and pid_file.read_text().strip() != "")
+    process = Path("/proc") / pid_file.read_text().strip()
+    assert exists(process)
+
+    if who == "client":
+        running.cancel()
+    else:
+        fly.sim.world.stop_machine(fly.machine)
+
+    await until(lambda: not exists(process))
+    await asyncio.wait([running])
+
+
 # exec, the small way in over HTTP
 
 
@@ -284,17 +318,9 @@ async def test_exec_gives_up_with_408_and_the_command_runs_on(fly: Rig) -> None:
     assert answer.status_code == 408
     assert answer.json()["error"].startswith("deadline_exceeded: ")
     directory = fly.volume.directory
-    for _ in range(500):
-        if (directory / "gate").exists():
-            break
-        await asyncio.sleep(0.02)
-    with (directory / "gate").open("wb"):
-        pass
-    for _ in range(500):
-        if (directory / "finished").exists():
-            break
-        await asyncio.sleep(0.02)
-    assert (directory / "finished").exists()
+    await until((directory / "gate").exists)
+    await asyncio.to_thread((directory / "gate").write_bytes, b"go")
+    await until((directory / "finished").exists)
 
 
 async def test_a_lease_taken_by_a_fault_ends_by_itself(fly: Rig) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import signal
 import socket
@@ -253,7 +252,7 @@ class SshFarm:
     ) -> None:
         """Carry the three streams until the command has closed its output; raises where the client went away."""
         cut_at = fault.after_bytes if fault is not None and fault.kind is FaultKind.SSH_CUT else None
-        feeding = asyncio.create_task(_feed(process, child))
+        beside = [asyncio.create_task(_feed(process, child)), asyncio.create_task(_end_with_channel(process, child))]
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_carry(child.stdout, process.stdout, cut_at))
@@ -261,9 +260,9 @@ class SshFarm:
         except* (BrokenPipeError, ConnectionError, asyncssh.Error) as errors:
             raise ConnectionResetError from errors
         finally:
-            feeding.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await feeding
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside, timeout=5)
 
 
 async def _carry(source: asyncio.StreamReader | None, sink: asyncssh.SSHWriter[bytes], cut_at: int | None) -> None:
@@ -279,6 +278,13 @@ async def _carry(source: asyncio.StreamReader | None, sink: asyncssh.SSHWriter[b
         await sink.drain()
 
 
+async def _end_with_channel(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
+    """End the command when the client goes away, as a hang-up does."""
+    await process.channel.wait_closed()
+    kill(child, signal.SIGHUP)
+    kill(child)
+
+
 async def _feed(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
     """Copy the client's input until it ends or the connection is lost, which hangs the command up."""
     stdin = child.stdin
@@ -289,7 +295,6 @@ async def _feed(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subpro
             stdin.write(chunk)
             await stdin.drain()
     except (asyncssh.Error, ConnectionError):
-        if process.is_closing():
-            kill(child, signal.SIGHUP)
+        pass  # either side is gone; the streams tell which
     finally:
         stdin.close()
