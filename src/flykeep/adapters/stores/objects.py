@@ -16,7 +16,7 @@ from flykeep.domain.errors import IntegrityError, StoreUnavailableError
 from flykeep.domain.layout import check_key
 from flykeep.ports.store import StoreOrder, StoreType
 
-_REQUEST_TIMEOUT = timedelta(minutes=10)  # one part or one window, with its body, over a slow line
+_REQUEST_TIMEOUT = timedelta(minutes=10)  # one part or one window, body included, over a slow line
 _WHOLE_BODY_TIMEOUT = timedelta(days=2)
 _PART_RETRIES = 5
 _WINDOW_BYTES = 64 << 20
@@ -33,10 +33,11 @@ def open_bulk(order: StoreOrder) -> BulkStore:
 class BulkStore:
     """Moves objects of any size; every method blocks. Errors: the `store.*` family."""
 
-    def __init__(self, order: StoreOrder) -> None:
+    def __init__(self, order: StoreOrder, *, retries: int = _PART_RETRIES) -> None:
         self._order = order
+        self._retries = retries
         self._translator = Translator.of(order)
-        self._store: Opened = open_store(order, request_timeout=_REQUEST_TIMEOUT, retries=_PART_RETRIES)
+        self._store: Opened = open_store(order, request_timeout=_REQUEST_TIMEOUT, retries=retries)
 
     @property
     def is_directory(self) -> bool:
@@ -134,7 +135,7 @@ class BulkStore:
             yield bytes(chunk)
 
     def _whole(self, key: str, size: int) -> Iterator[bytes]:
-        store = open_store(self._order, request_timeout=_WHOLE_BODY_TIMEOUT, retries=_PART_RETRIES)
+        store = open_store(self._order, request_timeout=_WHOLE_BODY_TIMEOUT, retries=self._retries)
         got = self._translator.call("read an object", key, lambda: obstore.get(store, key))
         stream = cast("Iterator[bytes]", iter(got.stream(min_chunk_size=_CHUNK_BYTES)))
         seen = 0
