@@ -179,10 +179,9 @@ def _newest_first(schedule: Schedule, *, after: datetime, until: datetime) -> It
 
 
 def _instants_of_utc_day(plan: _Plan, day: date) -> tuple[datetime, ...]:
-    # An instant of this day has a local date at most a day away, and a wall time pushed out of a gap (a whole day,
-    # where a country changed sides of the date line) one more.
+    # Zones are at most 14 h away, so the wall times of this day's instants have the date before, this or the next.
     found = {
-        at for offset in (-2, -1, 0, 1) for at in _instants_of_local_day(plan, day + offset * _DAY) if at.date() == day
+        at for offset in (-1, 0, 1) for at in _instants_of_local_day(plan, day + offset * _DAY) if at.date() == day
     }
     return tuple(sorted(found))
 
@@ -232,7 +231,7 @@ def _edge_of_local_day(plan: _Plan, day: date) -> _Edge | None:
     if not plan.matches(day):
         return None
     midnight_at, next_midnight_at = (datetime.combine(at, time(), plan.zone) for at in (day, day + _DAY))
-    if midnight_at.utcoffset() == next_midnight_at.replace(fold=1).utcoffset():
+    if midnight_at.utcoffset() == next_midnight_at.utcoffset():
         first, last = (datetime.combine(day, wall, plan.zone) for wall in (plan.walls[0], plan.walls[-1]))
         return _Edge(first.astimezone(UTC), last.astimezone(UTC), plan.longest_within_a_day)
     instants = sorted(_instants_of_local_day(plan, day))
