@@ -7,9 +7,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from flykeep.domain.ids import AppName, MachineId, VolumeName
+from flykeep.domain.ids import MachineId, VolumeName
 from flykeep.testing.contracts.fly import CHECKS, Check, KnownFly
-from tests.integration.fly.simulated_fly import APP, SimulatedFly, simulated_fly
+from tests.integration.fly.simulated_fly import APP, STOPPED_APP, SimulatedFly, simulated_fly
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ async def test_the_client(check: Check, simulated: SimulatedFly) -> None:
         volume_id=simulated.volume_id,
         volume_name=VolumeName("crocbot_data"),
         mount_path=mount_path,
-        stopped_app=AppName("batch-jobs"),
-        stopped_machine_id=MachineId(world.find_machine("batch-jobs").id),
+        stopped_app=STOPPED_APP,
+        stopped_machine_id=MachineId(world.find_machine(STOPPED_APP).id),
         public_key=public_key.decode(),
     )
 

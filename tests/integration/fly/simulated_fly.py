@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import httpx
 from pydantic import SecretStr
@@ -15,10 +16,35 @@ from flykeep.ports.clock import Clock
 from flykeep.testing.clock import CountedIds, JumpingClock
 from flykeep.testing.flysim.faults import Fault
 from flykeep.testing.flysim.model import Machine, Volume
-from flykeep.testing.flysim.scenario import Scenario
+from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Scenario, Seed, SnapshotSpec, VolumeSpec
 from flykeep.testing.flysim.serve import FlySim
 
 APP = AppName("my-crocbot")
+OTHER_APP = AppName("ledger-api")
+STOPPED_APP = AppName("batch-jobs")
+
+
+def _app(name: AppName, volume: str, *, state: Literal["started", "stopped"] = "started") -> AppSpec:
+    seed = Seed(kind="files", count=3)
+    snapshots = (SnapshotSpec(age_hours=30), SnapshotSpec(age_hours=6))
+    return AppSpec(
+        name=name,
+        machines=(MachineSpec(name=f"{name}-1", volume=volume, state=state),),
+        volumes=(
+            VolumeSpec(name=volume, seed=seed, snapshots=snapshots if name == APP else ()),
+            VolumeSpec(name=volume, seed=Seed(kind="empty"), state="pending_destroy"),
+        ),
+    )
+
+
+# Small, for it is built anew for every test.
+SMALL = Scenario(
+    apps=(
+        _app(APP, "crocbot_data"),
+        _app(OTHER_APP, "ledger_db"),
+        _app(STOPPED_APP, "jobs_data", state="stopped"),
+    )
+)
 
 
 @dataclass
@@ -78,7 +104,7 @@ async def simulated_fly(
     """One clock for both unless `sim_clock` is given: then the simulator's rate limits refill as the client waits."""
     clock = JumpingClock()
     async with FlySim.start(
-        state_directory=directory, clock=sim_clock or clock, ids=CountedIds(), scenario=scenario
+        state_directory=directory, clock=sim_clock or clock, ids=CountedIds(), scenario=scenario or SMALL
     ) as sim:
         fly = client_of(sim, clock=clock, timeouts=timeouts)
         try:

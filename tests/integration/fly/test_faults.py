@@ -21,12 +21,12 @@ from flykeep.domain.errors import (
     FlyUnavailableError,
 )
 from flykeep.domain.fly import HostStatus
-from flykeep.domain.ids import AppName, MachineId, VolumeId
+from flykeep.domain.ids import MachineId, VolumeId
 from flykeep.ports.clock import Clock
 from flykeep.testing.clock import ManualClock
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Scenario, Seed, VolumeSpec
-from tests.integration.fly.simulated_fly import APP, SimulatedFly, client_of, simulated_fly
+from tests.integration.fly.simulated_fly import APP, OTHER_APP, SimulatedFly, client_of, simulated_fly
 
 _SOON = timedelta(seconds=20)
 
@@ -325,7 +325,7 @@ async def test_a_token_tells_what_it_may_do_without_doing_it(simulated: Simulate
     async with _client(simulated, token=token) as reader:
         assert await reader.may(Access(action="r", org_slug=org, app=APP, volume_id=simulated.volume_id))
         assert not await reader.may(Access(action="rw", org_slug=org, app=APP))
-        assert not await reader.may(Access(action="r", org_slug=org, app=AppName("ledger-api")))
+        assert not await reader.may(Access(action="r", org_slug=org, app=OTHER_APP))
         with pytest.raises(FlyForbiddenError):
             await reader.request_snapshot(APP, simulated.volume_id)
         assert (await reader.token_info())[0].apps == (APP,)

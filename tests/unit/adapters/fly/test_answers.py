@@ -6,7 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from flykeep.adapters.fly import http
+from flykeep.adapters.fly.client import FlyClient
 from flykeep.domain.errors import (
     FlyConflictError,
     FlyForbiddenError,
@@ -19,6 +22,7 @@ from flykeep.domain.errors import (
     FlyUnexpectedAnswerError,
 )
 from flykeep.domain.fly import HostStatus, Mount, SnapshotRequest
+from flykeep.testing.clock import CountedIds, JumpingClock
 from tests.unit.adapters.fly.wired import (
     APP,
     FLAPS,
@@ -210,7 +214,7 @@ async def test_silent_regions_of_either_listing_and_any_page_are_reported() -> N
         json_answer({"machines": None, "next_cursor": "c", "error_regions": ["ams"]}),
         json_answer({"machines": None, "error_regions": None}),
     )
-    wired.answers("GET", f"{_ORG}/volumes", json_answer({"volumes": [_row(1)], "error_regions": ["gru", "ams"]}))
+    wired.answers("GET", f"{_ORG}/volumes", json_answer({"volumes": [_row(1)], "error_regions": ["gru"]}))
 
     inventory = await wired.client.inventory()
 
@@ -590,3 +594,48 @@ async def test_requests_carry_our_name_and_quote_their_paths() -> None:
     assert request.headers["user-agent"].startswith("flykeep/")
     assert request.headers["authorization"] == TOKEN
     assert request.url.raw_path == f"/v1/apps/..%2Fevil%3Fx%3D1/volumes/{VOLUME}/snapshots".encode()
+
+
+async def test_commands_and_waits_are_given_longer_to_answer_than_the_rest() -> None:
+    wired = Wired()
+    route = wired.router.route().mock(return_value=json_answer({"state": "started"}))
+
+    await wired.client.execute(APP, MACHINE, ("true",), within=timedelta(seconds=60))
+    await wired.client.wait_machine(APP, MACHINE, "started", timedelta(seconds=60))
+    await wired.client.request_snapshot(APP, VOLUME)
+
+    timeouts = [call.request.extensions["timeout"] for call in route.calls]
+    assert [timeout["read"] for timeout in timeouts] == [75, 75, 30]
+    assert {timeout["connect"] for timeout in timeouts} == {10}
+
+
+async def test_an_answer_without_end_is_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_LARGEST_ANSWER_BYTES", 1000)
+    wired = Wired()
+    wired.answers("GET", SNAPSHOTS, text_answer("[" + " " * 1000 + "]", status=200))
+
+    with pytest.raises(FlyUnexpectedAnswerError, match="larger"):
+        await wired.client.snapshots(APP, VOLUME)
+
+
+async def test_the_address_inside_flys_private_network_is_one_too() -> None:
+    asked: list[httpx.URL] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        return json_answer([])
+
+    clock = JumpingClock()
+    client = FlyClient(
+        token=SecretStr(TOKEN),
+        org="acme",
+        flaps_base_url="http://_api.internal:4280/",
+        clock=clock,
+        ids=CountedIds(),
+        transport=httpx.MockTransport(answer),
+    )
+
+    await client.snapshots(APP, VOLUME)
+    await client.aclose()
+
+    assert [str(url) for url in asked] == [f"http://_api.internal:4280/v1/apps/{APP}/volumes/{VOLUME}/snapshots"]
