@@ -20,6 +20,7 @@ from flykeep.domain.errors import FlykeepError
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
 
+_PIPED_COLUMNS = 160
 _FLAGS = {"--json": "--json", "-v": "--verbose", "--verbose": "--verbose"}
 
 
@@ -61,7 +62,8 @@ def common(ctx: typer.Context) -> Common:
 
 def console(options: Common) -> Console:
     """Where text for people goes: standard output, or standard error beside a JSON document."""
-    return Console(stderr=options.is_json, highlight=False, soft_wrap=not sys.stdout.isatty())
+    is_terminal = (sys.stderr if options.is_json else sys.stdout).isatty()
+    return Console(stderr=options.is_json, highlight=False, width=None if is_terminal else _PIPED_COLUMNS)
 
 
 def print_document(document: Plain) -> None:
@@ -73,9 +75,11 @@ def print_document(document: Plain) -> None:
 def with_application(ctx: typer.Context, action: Callable[[Application, Common], Awaitable[int]]) -> None:
     """Open the application from the configuration, act, and exit with the action's code."""
     from flykeep.bootstrap import open_application  # noqa: PLC0415 - heavy; `--help` must not wait for it
+    from flykeep.cli.logs import configure_logs  # noqa: PLC0415
     from flykeep.settings import load_settings  # noqa: PLC0415
 
     options = common(ctx)
+    configure_logs(is_verbose=options.is_verbose)
 
     async def act() -> int:
         settings = load_settings(options.config, os.environ)

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,6 +31,7 @@ from flykeep.domain.run import Run, RunRequest, RunState
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
     from flykeep.jobs.check import CheckReport
+    from flykeep.settings import Settings
     from flykeep.testing.flysim.serve import FlySim
 
 _MAIN = "my-crocbot/crocbot_data"
@@ -57,19 +58,26 @@ def register(app: typer.Typer) -> None:
 async def _demo(options: Common, *, is_serving: bool, sabotage: Sabotage | None) -> int:
     from flykeep.adapters.system import SystemClock, SystemIds  # noqa: PLC0415 - only this verb needs all of it
     from flykeep.bootstrap import open_application  # noqa: PLC0415
+    from flykeep.cli.logs import configure_logs  # noqa: PLC0415
     from flykeep.settings import load_settings  # noqa: PLC0415
     from flykeep.testing.flysim.serve import FlySim  # noqa: PLC0415
 
+    configure_logs(is_verbose=options.is_verbose)
     with _directory() as directory:
         async with FlySim.start(state_directory=directory / "fly", clock=SystemClock(), ids=SystemIds()) as sim:
             config = sim.write_config()
-            settings = load_settings(config, {"PATH": "", **sim.environment()})
+            settings = _without_log(load_settings(config, sim.environment()))
             async with open_application(settings) as application:
                 show = _Show(sim, application, options, console(options), directory)
                 await show.perform(sabotage)
                 if is_serving:
                     await show.serve()
     return 0
+
+
+def _without_log(settings: Settings) -> Settings:
+    """The log notifier's lines would run through the show."""
+    return replace(settings, notifiers=tuple(one for one in settings.notifiers if one.type != "log"))
 
 
 @contextmanager
@@ -129,6 +137,8 @@ class _Show:
         machines = {machine.id: machine for machine in inventory.machines}
         rows = []
         for volume in inventory.volumes:
+            if volume.is_leaving:
+                continue
             machine = machines.get(volume.attached_machine_id) if volume.attached_machine_id else None
             state = f"{machine.name} ({machine.state})" if machine else "no machine"
             rows.append((f"{volume.app}/{volume.name}", volume.id, f"{volume.size_gb} GB", volume.state, state))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from rich.markup import escape
 from rich.table import Table
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -44,8 +45,10 @@ def instant_text(at: datetime | None) -> str:
 
 
 def table(*columns: str, rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
-    """A plain table; cells are text, never markup, unless they carry a style of ours."""
+    """A plain table; cells are text, never markup."""
     drawn = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in drawn.columns:
+        column.no_wrap = True
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(escape, row))
     return drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from flykeep.cli.context import Common, console, print_document, with_applicatio
 from flykeep.cli.render import age_text
 from flykeep.cli.targets import known_lineages
 from flykeep.cli.verdicts import STYLES, print_findings, verdict_document
+from flykeep.domain.cadence import longest_gap
 from flykeep.domain.findings import Compliance, Incident, Verdict
 from flykeep.domain.lineages import resolve_target
 from flykeep.domain.target import TargetRef
@@ -38,6 +40,7 @@ async def _status(application: Application, options: Common, target: str | None,
     verdicts, incidents = await _read(application, target)
     is_daemon_alive = await application.owners.is_daemon_alive()
     now = application.clock.now()
+    verdicts = await _as_of_now(application, verdicts)
     is_healthy = bool(verdicts) and all(verdict.verdict in _FINE for verdict in verdicts)
     is_healthy = is_healthy and (target is not None or not any(_is_bad(incident) for incident in incidents))
     if options.is_json:
@@ -65,6 +68,7 @@ async def _status(application: Application, options: Common, target: str | None,
     return 0 if is_healthy else 3
 
 
+_MISSED_CHECKS = 4
 _FINE = frozenset({Verdict.HEALTHY, Verdict.PAUSED, Verdict.UNWATCHED})
 
 
@@ -79,6 +83,25 @@ async def _read(application: Application, target: str | None) -> tuple[list[Comp
     return sorted(verdicts, key=lambda verdict: verdict.label), incidents
 
 
+async def _as_of_now(application: Application, verdicts: list[Compliance]) -> list[Compliance]:
+    """A pause shows as one, and a verdict that nobody renewed is not news: without checks nothing is known."""
+    now = application.clock.now()
+    too_old = longest_gap(application.settings.daemon.check) * _MISSED_CHECKS
+    async with application.catalog.transaction() as tx:
+        pauses = {pause.target: pause for pause in await tx.pauses(now=now)}
+    shown: list[Compliance] = []
+    for verdict in verdicts:
+        pause = pauses.get(verdict.lineage_id)
+        if pause is not None:
+            shown.append(replace(verdict, verdict=Verdict.PAUSED, reason=f"paused: {pause.reason}"))
+        elif now - verdict.evaluated_at > too_old:
+            reason = f"last judged {verdict.verdict.value}, but not checked since"
+            shown.append(replace(verdict, verdict=Verdict.UNKNOWN, reason=reason, is_conclusive=False))
+        else:
+            shown.append(verdict)
+    return shown
+
+
 def _is_bad(incident: Incident) -> bool:
     return incident.finding.severity.is_unhealthy
 
@@ -89,4 +112,5 @@ def _headline(verdict: Compliance, *, now: datetime) -> str:
     else:
         restorable = f"restorable as of {age_text(verdict.restorable_as_of, now=now)}"
     checked = age_text(verdict.evaluated_at, now=now)
-    return f"{verdict.label}: {restorable}, never proven by a drill, checked {checked}"
+    reason = f" ({verdict.reason})" if verdict.reason else ""
+    return f"{verdict.label}: {restorable}, never proven by a drill, checked {checked}{reason}"

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import structlog
 
+from flykeep.adapters.sched.apscheduler import Waker
 from flykeep.daemon.executor import Executor
 from flykeep.daemon.health import Pulse, build_app, serve
 from flykeep.daemon.signals import StopSignals
@@ -18,7 +19,6 @@ from flykeep.jobs.reconcile import ReconcileJob
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock
 
-_TICK_EVERY = timedelta(seconds=15)
 _LAST_MESSAGES_LIMIT = timedelta(seconds=10)
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ class Supervisor:
         log.info("daemon.started", interrupted=len(report.interrupted), bind=str(self.listener.getsockname()[:2]))
         async with asyncio.TaskGroup() as group:
             helpers = [
-                group.create_task(self._tick(pulse), name="ticker"),
+                group.create_task(self._waker(pulse).run(), name="ticker"),
                 group.create_task(self.outbox.run(), name="outbox"),
                 group.create_task(serve(build_app(pulse=pulse, catalog=self.catalog), self.listener), name="http"),
             ]
@@ -59,11 +59,12 @@ class Supervisor:
         await self._last_messages()
         log.info("daemon.stopped")
 
-    async def _tick(self, pulse: Pulse) -> None:
-        while True:
+    def _waker(self, pulse: Pulse) -> Waker:
+        async def wake() -> None:
             await self.ticker.tick()
             pulse.beat()
-            await self.clock.sleep(_TICK_EVERY)
+
+        return Waker(wake, self.ticker.schedules)
 
     async def _drain(self) -> None:
         """Within Fly's `kill_timeout`; a second signal cuts it short."""

@@ -54,6 +54,13 @@ class Ticker:
                 made += await self._fill(tx, duty, paused.get(duty.lineage_id), now)
         return made
 
+    def schedules(self) -> tuple[Schedule, ...]:
+        """Everything that may make a run due: when to wake."""
+        wanted = [self.check_schedule, self.reconcile_schedule]
+        for rule in self.rules:
+            wanted += [s for s in (rule.policy.snapshot.schedule, rule.policy.export.schedule) if s is not None]
+        return tuple(wanted)
+
     def _org_duties(self, now: datetime) -> list[Duty]:
         # A daemon that has never run checks at once: its first slot is the newest one before now.
         since = now - timedelta(days=1)

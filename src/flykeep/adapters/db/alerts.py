@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Row, insert, select, update
 
 from flykeep.adapters.db.statements import Statements
-from flykeep.adapters.db.tables import deliveries, incidents, marks, verdicts
+from flykeep.adapters.db.tables import deliveries, incidents, marks, notes, verdicts
 from flykeep.domain.findings import Compliance, Delivery, Incident, Message
 from flykeep.domain.ids import IncidentId
 
@@ -52,6 +52,14 @@ class SqlAlerts:
         known_at = await self.fly_seen_at()
         if known_at is None or known_at < at:
             await self._do.save(marks, {"name": _FLY_SEEN, "at": at})
+
+    async def note(self, name: str) -> str | None:
+        row = await self._do.row(select(notes).where(notes.c.name == name))
+        value: str | None = None if row is None else row.value
+        return value
+
+    async def save_note(self, name: str, value: str) -> None:
+        await self._do.save(notes, {"name": name, "value": value})
 
     async def save_incident(self, incident: Incident) -> None:
         """Raises StateError where another incident of the same finding is open."""

@@ -60,6 +60,7 @@ class SqlRunLedger:
         *,
         lineage_id: LineageId | None = None,
         kind: JobKind | None = None,
+        scheduled_at: datetime | None = None,
         is_open: bool | None = None,
         limit: int = 100,
     ) -> Sequence[Run]:
@@ -68,6 +69,8 @@ class SqlRunLedger:
             query = query.where(runs.c.lineage_id == lineage_id)
         if kind is not None:
             query = query.where(runs.c.kind == kind.value)
+        if scheduled_at is not None:
+            query = query.where(runs.c.slot_at == scheduled_at)
         if is_open is not None:
             query = query.where(runs.c.state.in_(_OPEN) if is_open else runs.c.state.not_in(_OPEN))
         return tuple(_run(row) for row in await self._do.rows(query))

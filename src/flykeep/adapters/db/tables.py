@@ -17,7 +17,7 @@ from flykeep.domain.fly import VolumeSnapshot
 from flykeep.domain.ids import VolumeId
 from flykeep.domain.run import Outcome, RunRequest
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The migration these tables correspond to."""
 
 metadata = MetaData(
@@ -154,6 +154,13 @@ marks = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("at", Instant, nullable=False),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", AnyText, nullable=False),
 )
 
 incidents = Table(
