@@ -15,7 +15,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-_LEVEL = 9
+_OPTIONS: dict[int, int] = {zstd.CompressionParameter.compression_level: 9, zstd.CompressionParameter.checksum_flag: 1}
 _OPEN_AT_MOST_BYTES = 256 << 20
 _RECIPIENT = re.compile(r"age1[0-9a-z]{58}")
 _RECIPIENT_HINT = "A recipient is a public key of `age-keygen`: 62 characters that start with age1."
@@ -51,7 +51,7 @@ class AgeSealer:
 
     def seal(self, plain: bytes, *, recipients: tuple[str, ...]) -> bytes:
         """zstd, then age to `recipients`; zstd alone where there are none. Raises ConfigError."""
-        packed = zstd.compress(plain, _LEVEL, {zstd.CompressionParameter.checksum_flag: 1})
+        packed = zstd.compress(plain, options=_OPTIONS)
         if not recipients:
             return packed
         keys = [pyrage.x25519.Recipient.from_str(check_recipient(each)) for each in recipients]
@@ -65,14 +65,15 @@ def open_sealed(sealed: bytes, *, identity: str | None) -> bytes:
     """
     try:
         packed = sealed if identity is None else bytes(pyrage.decrypt(sealed, [_identity(identity)]))
-        plain = zstd.ZstdDecompressor().decompress(packed, _OPEN_AT_MOST_BYTES + 1)
+        unpacking = zstd.ZstdDecompressor()
+        plain = unpacking.decompress(packed, _OPEN_AT_MOST_BYTES)
     except (pyrage.DecryptError, zstd.ZstdError, EOFError) as error:
         raise IntegrityError(
             f"The document could not be opened: {type(error).__name__}.",
             hint="Another key was used, or the bytes were altered.",
         ) from error
-    if len(plain) > _OPEN_AT_MOST_BYTES:
-        raise IntegrityError("The document is larger than flykeep ever writes one.")
+    if not unpacking.eof:
+        raise IntegrityError("The document is cut short, or larger than flykeep ever writes one.")
     return plain
 
 
