@@ -5,7 +5,9 @@ signal, are what two commands and a daemon are.
 """
 
 import asyncio
+import fcntl
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,7 +119,15 @@ async def look(url: str, directory: str, names: str, rounds: str) -> None:
     say("looked")
 
 
+async def remove_slowly(_url: str, path: str) -> None:
+    """Be a looker that is about to remove a file, and stay so."""
+    descriptor = os.open(path, os.O_RDWR)
+    fcntl.lockf(descriptor, fcntl.LOCK_EX)
+    wait_for_the_signal()
+
+
 _DOES = {
+    "remove_slowly": remove_slowly,
     "open": open_it,
     "claim_all": claim_all,
     "claim_next": claim_next,

@@ -57,6 +57,20 @@ async def test_the_file_of_a_killed_owner_is_removed_when_it_is_found_dead(tmp_p
     assert list(directory.iterdir()) == []
 
 
+async def test_only_one_looker_at_a_time_removes_a_file(tmp_path: Path) -> None:
+    """A slower one could remove the file of an owner that came between."""
+    url, owners, path = f"sqlite:///{tmp_path}/state.db", FileOwners(tmp_path), tmp_path / f"{OWNER}.lock"
+    path.touch()
+    with contenders(("remove_slowly", url, path)) as (other,):
+        assert other.hear() == "ready"
+
+        assert not await owners.is_alive(OWNER)
+        assert path.exists()
+
+    assert not await owners.is_alive(OWNER)
+    assert not path.exists()
+
+
 async def test_an_owner_that_let_go_leaves_no_file(tmp_path: Path) -> None:
     owners = FileOwners(tmp_path)
     async with owners.hold(OWNER, is_daemon=True):
