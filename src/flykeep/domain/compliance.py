@@ -33,7 +33,8 @@ class LineageFacts:
     `volume` None is gone where `is_inventory_complete`, else merely unseen. `snapshots` are those of all volume ids the
     lineage has had; None means that they could not be read. `artifacts` are its copies in all stores. `last_runs` holds
     the newest ended run of each kind. `proven_snapshot_at` is the newest restorable snapshot the catalog remembers;
-    `pending_seen_at` is when a pending row that carries no instant was first noticed.
+    `pending_seen_at` is when a pending row that carries no instant was first noticed. `is_primary` false means that
+    another instance of the same target is the one that is exported where its rule says `instances = "primary"`.
     """
 
     lineage: Lineage
@@ -48,6 +49,7 @@ class LineageFacts:
     proven_snapshot_at: datetime | None = None
     pending_seen_at: datetime | None = None
     is_inventory_complete: bool = True
+    is_primary: bool = True
     unknown_reason: str | None = None
 
     @property
@@ -61,7 +63,8 @@ class LineageFacts:
 
 def evaluate(facts: LineageFacts, rule: TargetRule, *, now: datetime) -> Compliance:
     """Judge one lineage. Only a conclusive answer says fine or stale; see `Compliance` for the others."""
-    policy = rule.policy
+    is_exported = facts.is_primary or rule.instances != "primary"
+    policy = rule.policy if is_exported else replace(rule.policy, copies=())
     if facts.pause is not None:
         return _paused(facts, facts.pause, now=now)
     if facts.volume is None and not facts.is_gone:

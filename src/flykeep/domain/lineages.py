@@ -91,6 +91,15 @@ def resolve_lineages(
     )
 
 
+def primary_ids(lineages: Iterable[Lineage]) -> frozenset[LineageId]:
+    """Of the lineages that hold copies of the same data (one app and volume name), the one that stands for them.
+
+    It is the one known longest, so that it stays the same while others come and go. Pass only those that still exist.
+    """
+    ordered = sorted(lineages, key=lambda lineage: (lineage.first_seen_at, lineage.id), reverse=True)
+    return frozenset({lineage.label: lineage.id for lineage in ordered}.values())
+
+
 def resolve_target(ref: TargetRef, lineages: Sequence[Lineage]) -> Lineage:
     """The one lineage a person means; a machine may be given by name or by id. Retired lineages are not meant.
 

@@ -65,7 +65,7 @@ def message_for(change: IncidentChange, *, now: datetime) -> Message:
 def checked_message(
     compliances: Sequence[Compliance], open_incidents: Sequence[Incident], *, check_id: str, org: str, now: datetime
 ) -> Message:
-    """Says that a check finished, for dead-man switches; unhealthy while a critical incident is open."""
+    """Says that a check of `org` (its subject's label) finished; unhealthy while a critical incident is open."""
     critical = [incident for incident in open_incidents if incident.finding.severity is Severity.CRITICAL]
     counts = [(verdict, sum(1 for one in compliances if one.verdict is verdict)) for verdict in Verdict]
     tally = ", ".join(f"{count} {verdict}" for verdict, count in counts if count) or "no targets"
@@ -79,7 +79,7 @@ def checked_message(
         title=f"flykeep checked {org}: {'critical incidents are open' if critical else 'no critical incident'}",
         body="\n".join(lines),
         code="check.finished",
-        subject=f"organization {org}",
+        subject=org,
         is_healthy=not critical,
     )
 

@@ -210,6 +210,14 @@ class TestExports:
     def test_exports_are_judged_only_where_a_store_and_an_age_are_set(self, policy: Policy) -> None:
         assert judge(policy, artifacts=()).findings == ()
 
+    @pytest.mark.parametrize(("instances", "expected"), [("primary", set()), ("each", {FindingCode.EXPORT_MISSING})])
+    def test_a_replica_needs_no_export_of_its_own_where_the_primary_is_exported(
+        self, instances: str, expected: set[FindingCode]
+    ) -> None:
+        rule = TargetRule("*/*", POLICY, instances=instances)
+        assert codes(evaluate(facts(artifacts=(), is_primary=False), rule, now=NOW)) == expected
+        assert codes(evaluate(facts(artifacts=()), rule, now=NOW)) == {FindingCode.EXPORT_MISSING}
+
     def test_an_export_read_beside_an_open_sqlite_wal_does_not_count(self) -> None:
         live = artifact("live", age=HOUR, consistency=Consistency.LIVE, open_databases=("app.db-wal",))
         found = judge(artifacts=(live, artifact("good", age=DAY)))

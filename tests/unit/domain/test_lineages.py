@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flykeep.domain.errors import AmbiguousTargetError, TargetNotFoundError
 from flykeep.domain.fly import GONE_VOLUME_STATES, Inventory, Volume
 from flykeep.domain.ids import AppName, MachineId, VolumeId, VolumeName
-from flykeep.domain.lineages import LineagePlan, resolve_lineages, resolve_target, rule_of
+from flykeep.domain.lineages import LineagePlan, primary_ids, resolve_lineages, resolve_target, rule_of
 from flykeep.domain.policy import TargetRule
 from flykeep.domain.presets import PRODUCTION
 from flykeep.domain.target import Lineage, TargetRef
@@ -160,6 +160,12 @@ def test_the_rule_of_an_unseen_lineage_is_found_by_its_last_machine() -> None:
     rules = (TargetRule("*/*@m1", PRODUCTION),)
     assert rule_of(lineage(), rules) == rules[0]
     assert rule_of(lineage(machine_id=None, machine_name=None), rules) is None
+
+
+def test_of_several_instances_the_one_known_longest_is_primary() -> None:
+    twins = (lineage("b", first_seen_at=NOW - DAY), lineage("a"), lineage("c", volume_name=VolumeName("logs")))
+    assert primary_ids(twins) == {"a", "c"}
+    assert primary_ids(twins[:1]) == {"b"}
 
 
 STATES = st.sampled_from(["created", "created", "created", "extending", "pending_destroy"])

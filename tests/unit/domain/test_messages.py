@@ -121,13 +121,14 @@ def compliance(verdict: Verdict) -> Compliance:
 
 def test_a_finished_check_with_a_critical_incident_is_unhealthy() -> None:
     evaluated = [compliance(Verdict.HEALTHY), compliance(Verdict.HEALTHY), compliance(Verdict.UNHEALTHY)]
-    message = checked_message(evaluated, [STALE, OUTAGE], check_id="run_1", org="personal", now=NOW)
+    message = checked_message(evaluated, [STALE, OUTAGE], check_id="run_1", org="organization personal", now=NOW)
     assert (message.id, message.is_healthy, message.severity) == ("run_1:checked", False, Severity.CRITICAL)
+    assert message.subject == "organization personal"
     compare("checked_critical", message)
 
 
 def test_a_finished_check_with_warnings_alone_is_healthy() -> None:
-    message = checked_message([], [OUTAGE], check_id="run_1", org="personal", now=NOW)
+    message = checked_message([], [OUTAGE], check_id="run_1", org="organization personal", now=NOW)
     assert (message.is_healthy, message.severity) == (True, Severity.INFO)
     compare("checked", message)
 
