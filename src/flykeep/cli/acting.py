@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
-from flykeep.cli.context import Common, console, print_document
+from flykeep.cli.context import Common, console, errors_console, print_document
 from flykeep.cli.render import bytes_text
 from flykeep.domain.documents import Plain, plain
 from flykeep.domain.ids import RunId
@@ -97,7 +97,7 @@ def report(run: Run, options: Common, *, extra: dict[str, Plain] | None = None) 
     failure = run.outcome.failure if run.outcome else None
     if failure is None:
         return
-    out = Console(stderr=True, highlight=False)
+    out = errors_console()
     facts = " ".join(f"{name}={value}" for name, value in failure.facts)
     out.print(f"[bold red]{run.state.value}[/] {failure.code}: ", end="")
     out.print(f"{failure.message}" + (f" ({facts})" if facts else ""), markup=False)

@@ -66,6 +66,11 @@ def console(options: Common) -> Console:
     return Console(stderr=options.is_json, highlight=False, width=None if is_terminal else _PIPED_COLUMNS)
 
 
+def errors_console() -> Console:
+    """Where failures are told to people."""
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPED_COLUMNS)
+
+
 def print_document(document: Plain) -> None:
     """The one JSON object of `--json`."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
@@ -118,7 +123,7 @@ def report_error(error: FlykeepError, options: Common) -> None:
                 }
             }
         )
-    out = Console(stderr=True, highlight=False)
+    out = errors_console()
     out.print(f"[bold red]error[/] {error.code}: ", end="")
     out.print(str(error), markup=False)
     out.print("  next: ", end="", style="bold")

@@ -79,7 +79,7 @@ class Manifest:
     """Describes an artifact and commits it: written last, create-only, signed.
 
     `lost` names what this format never carries; `skipped` what this tree held and the format leaves out (sockets).
-    `open_databases` are SQLite side files (`-wal`, `-journal`) that were present while the tree was read live.
+    `is_partial` says that a person asked for less than the target's own paths. `open_databases` are SQLite side files (`-wal`, `-journal`) that were present while the tree was read live.
     """
 
     export_id: ExportId
@@ -99,19 +99,23 @@ class Manifest:
     skipped: tuple[str, ...]
     lost: tuple[str, ...]
     open_databases: tuple[str, ...]
+    is_partial: bool = False
     format: int = FORMAT_VERSION
 
     @property
     def satisfies_rpo(self) -> bool:
         """Whether this artifact may count as a restorable backup.
 
-        A tree read live while a SQLite database had uncommitted side files may hold a torn database: it never counts.
+        A tree read live while a SQLite database had uncommitted side files may hold a torn database, and a partial one
+        lacks what the target is for: neither ever counts.
         """
         return self.why_not_restorable is None
 
     @property
     def why_not_restorable(self) -> str | None:
         """Why this artifact never counts for an RPO, or None."""
+        if self.is_partial:
+            return "a person asked for some of the target's paths only"
         if self.consistency is Consistency.LIVE and self.open_databases:
             names = ", ".join(self.open_databases[:3])
             return f"read live while SQLite databases had uncommitted side files ({names}): a database may be torn"

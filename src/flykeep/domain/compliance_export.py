@@ -58,7 +58,9 @@ def _age(
 
 
 def _not_restorable(subject: Subject, artifacts: tuple[Artifact, ...], *, newest: Artifact | None) -> Finding | None:
-    latest = max(artifacts, key=_begun_at, default=None)
+    # What a person asked for in parts says nothing about the exports that the policy wants.
+    whole = (artifact for artifact in artifacts if not artifact.manifest.is_partial)
+    latest = max(whole, key=_begun_at, default=None)
     if latest is None or (newest is not None and _begun_at(newest) >= _begun_at(latest)):
         return None
     if latest.is_failed:

@@ -117,6 +117,7 @@ def _body(manifest: Manifest) -> _Json:
         "skipped": [_path_body(each) for each in manifest.skipped],
         "lost": list(manifest.lost),
         "open_databases": [_path_body(each) for each in manifest.open_databases],
+        "is_partial": manifest.is_partial,
     }
 
 
@@ -216,6 +217,7 @@ def _manifest(body: _Fields) -> Manifest:
         skipped=body.paths("skipped"),
         lost=tuple(body.texts("lost")),
         open_databases=body.paths("open_databases"),
+        is_partial=body.claim("is_partial"),
     )
 
 
@@ -285,6 +287,12 @@ class _Fields:
 
     def text(self, name: str) -> str:
         return self._get(name, str)
+
+    def claim(self, name: str) -> bool:
+        value = self._value.get(name)
+        if not isinstance(value, bool):
+            self.refuse(name, "is missing or not true or false")
+        return value
 
     def text_or_none(self, name: str) -> str | None:
         if name in self._value and self._value[name] is None:

@@ -21,6 +21,7 @@ class ExportPlan:
     exclude: tuple[str, ...]
     stores: tuple[str, ...]
     expected_bytes: int | None
+    is_partial: bool
     reasons: tuple[str, ...]
 
 
@@ -44,6 +45,7 @@ def plan_export(rule: TargetRule, *, volume: Volume, machine: Machine | None, re
         exclude=rule.exclude,
         stores=stores,
         expected_bytes=None if include else volume.used_bytes,
+        is_partial=bool(request.paths) and request.paths != rule.include,
         reasons=(reason, f"{len(include)} paths asked for" if include else "the whole volume"),
     )
 

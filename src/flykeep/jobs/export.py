@@ -200,6 +200,7 @@ class ExportJob:
             skipped=result.skipped,
             lost=LOST,
             open_databases=result.open_databases,
+            is_partial=plan.is_partial,
         )
 
     async def _commit(self, store: Store, prefix: str, document: Manifest) -> Artifact:

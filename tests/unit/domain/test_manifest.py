@@ -78,6 +78,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         skipped=tuple(draw(st.lists(PATHS, max_size=3))),
         lost=tuple(draw(st.lists(TEXT, max_size=3))),
         open_databases=tuple(draw(st.lists(PATHS, max_size=3))),
+        is_partial=draw(st.booleans()),
     )
 
 
