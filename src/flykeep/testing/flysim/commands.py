@@ -162,7 +162,7 @@ def _widen(process: asyncio.subprocess.Process) -> None:
     """Let a command's output run ahead: small pipes halve the speed of a bulk stream."""
     transport: Any = process._transport  # type: ignore[attr-defined]  # noqa: SLF001 - no public way
     pipe = transport.get_pipe_transport(1).get_extra_info("pipe")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):  # a short command has closed it already
         fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
