@@ -15,6 +15,8 @@ TRANSIENT_STATES = frozenset({"creating", "restoring", "enabling_remote_export",
 ORDINARY_STATES = frozenset({"created", "extending"})
 TRANSIENT_LIMIT = timedelta(hours=2)
 
+_GIB = 2**30
+
 
 def volume_findings(
     subject: Subject, volume: Volume, machine: Machine | None, *, policy: Policy, now: datetime
@@ -32,10 +34,7 @@ def volume_findings(
 def gone_finding(subject: Subject, lineage: Lineage, snapshots: tuple[VolumeSnapshot, ...]) -> Finding:
     """A volume that a complete inventory no longer holds."""
     newest = max((row for row in snapshots if row.is_restorable and row.created_at), key=_instant, default=None)
-    restore = (
-        f"fly volumes create {lineage.volume_name} --app {lineage.app} --snapshot-id {newest.id}" if newest else ""
-    )
-    meant = f"flykeep retire {subject.label}"
+    meant = f"if it was meant, remove its target from the configuration or run flykeep pause {subject.label}"
     return Finding(
         code=FindingCode.VOLUME_GONE,
         severity=Severity.CRITICAL,
@@ -43,8 +42,14 @@ def gone_finding(subject: Subject, lineage: Lineage, snapshots: tuple[VolumeSnap
         summary=f"Volume {lineage.volume_id} no longer exists. Its snapshots expire by its retention.",
         since_at=lineage.last_seen_at,
         last_good_at=newest_restorable_at(snapshots),
-        next_step=f"{restore}; or, if it was meant, {meant}" if restore else f"if it was meant: {meant}",
+        next_step=f"{_new_volume(lineage, newest)}; {meant}" if newest else meant,
     )
+
+
+def _new_volume(lineage: Lineage, snapshot: VolumeSnapshot) -> str:
+    """Fly refuses a volume smaller than the snapshot's and makes one of 1 GB unless told."""
+    size_gb = max(1, -(-snapshot.volume_size_bytes // _GIB))
+    return f"fly volumes create {lineage.volume_name} --app {lineage.app} --snapshot-id {snapshot.id} --size {size_gb}"
 
 
 def _automatic_off(subject: Subject, volume: Volume, *, policy: Policy, now: datetime) -> Finding | None:

@@ -178,13 +178,20 @@ class TestGone:
         finding = only(gone)
         assert (finding.code, finding.severity) == (FindingCode.VOLUME_GONE, Severity.CRITICAL)
         assert (finding.since_at, finding.last_good_at) == (NOW - HOUR, NOW - 6 * HOUR)
-        assert "--snapshot-id vs_1" in finding.next_step
+        assert finding.next_step.startswith(
+            "fly volumes create crocbot_data --app my-crocbot --snapshot-id vs_1 --size 1; if it was meant, "
+        )
         assert gone.is_conclusive
+
+    @pytest.mark.parametrize(("size_bytes", "size_gb"), [(0, 1), (3 * 2**30, 3), (3 * 2**30 + 1, 4)])
+    def test_the_volume_to_make_is_large_enough_for_the_snapshot(self, size_bytes: int, size_gb: int) -> None:
+        row = replace(snapshot(), volume_size_bytes=size_bytes)
+        assert f"--size {size_gb};" in only(judge(volume=None, snapshots=(row,))).next_step
 
     def test_a_gone_volume_whose_snapshots_cannot_be_read_keeps_what_was_proven(self) -> None:
         gone = judge(volume=None, snapshots=None, proven_snapshot_at=NOW - 9 * HOUR)
         assert gone.newest_snapshot_at == NOW - 9 * HOUR
-        assert only(gone).next_step.startswith("if it was meant: flykeep retire")
+        assert only(gone).next_step.startswith("if it was meant, remove its target")
 
     def test_a_volume_that_an_incomplete_inventory_lacks_is_unknown(self) -> None:
         unknown = judge(volume=None, is_inventory_complete=False)
