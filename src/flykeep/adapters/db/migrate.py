@@ -6,6 +6,7 @@ database does not pay for it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flykeep.adapters.db.errors import translated
+from flykeep.adapters.db.statements import ANSWER_WITHIN
 from flykeep.adapters.db.tables import REVISION
 from flykeep.domain.errors import StateError
 
@@ -26,8 +28,9 @@ async def migrate(connection: AsyncConnection, *, begin: Callable[[AsyncConnecti
     Raises StateError where the database was written by a newer flykeep, whose tables this one cannot know.
     """
     with translated("read the version of the state database"):
-        revision = await connection.run_sync(_revision)
-        await connection.rollback()
+        async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
+            revision = await connection.run_sync(_revision)
+            await connection.rollback()
     if revision == REVISION:
         return
     await begin(connection)

@@ -56,14 +56,13 @@ class PostgresOwners:
         """
         names = [*([_DAEMON] if is_daemon else []), f"owner:{owner_id}"]
         async with self._session() as connection:
-            for name in names:
-                if not await _scalar(connection, _TRY, name=name):
-                    who = "another flykeep daemon" if name == _DAEMON else name
-                    raise BusyError(f"{who} is alive", hint="Only one may run on this state; stop the other one first.")
-            async with _watched(connection):
-                yield
-            with translated("release the owner's lock"):
-                await connection.execute(_RELEASE)
+            try:
+                for name in names:
+                    await _take(connection, name)
+                async with _watched(connection):
+                    yield
+            finally:
+                await _release(connection)
 
     async def is_alive(self, owner_id: OwnerId) -> bool:
         return await self._is_held(f"owner:{owner_id}")
@@ -101,6 +100,19 @@ class PostgresOwners:
         )
 
 
+async def _take(connection: AsyncConnection, name: str) -> None:
+    if not await _scalar(connection, _TRY, name=name):
+        who = "another flykeep daemon" if name == _DAEMON else name
+        raise BusyError(f"{who} is alive", hint="Only one may run on this state; stop the other one first.")
+
+
+async def _release(connection: AsyncConnection) -> None:
+    """Let go now: the server would notice a closed connection a moment later. A lost one has let go already."""
+    with contextlib.suppress(SQLAlchemyError, TimeoutError):
+        async with asyncio.timeout(_ANSWER_WITHIN.total_seconds()):
+            await connection.execute(_RELEASE)
+
+
 async def _scalar(connection: AsyncConnection, statement: Any, *, name: str) -> Any:
     with translated("ask for an owner's lock"):
         async with asyncio.timeout(_ANSWER_WITHIN.total_seconds()):
@@ -132,15 +144,15 @@ async def _watched(connection: AsyncConnection) -> AsyncIterator[None]:
 
     watcher = asyncio.create_task(watch())
     try:
-        yield
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            await asyncio.wait([watcher])
     except asyncio.CancelledError:
         if is_lost and task is not None and task.uncancel() == 0:
             raise StateError("the lock that says this process lives was lost with its connection") from None
         raise
-    finally:
-        watcher.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watcher
 
 
 def driver_errors() -> type[Exception]:

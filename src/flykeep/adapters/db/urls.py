@@ -19,9 +19,10 @@ _HINT: Final = "Write sqlite:////absolute/path.db or postgresql://user@host/data
 # Locks are released at the end of the transaction, whatever ended it. The number is "flykeep" in ASCII, a constant of
 # this program: advisory locks are counted per database.
 _POSTGRESQL_BEGIN: Final = (
-    "SELECT set_config('lock_timeout', '30s', true)",
-    "SELECT set_config('statement_timeout', '50s', true)",
-    "SELECT set_config('idle_in_transaction_session_timeout', '120s', true)",
+    (
+        "SELECT set_config('lock_timeout', '30s', true), set_config('statement_timeout', '50s', true), "
+        "set_config('idle_in_transaction_session_timeout', '120s', true)"
+    ),
     "SELECT pg_advisory_xact_lock(28829716373136752)",
 )
 
