@@ -1,4 +1,4 @@
-"""OpenSSH's own server on loopback, which lets in who holds a certificate of its authority. For tests and benchmarks."""
+"""OpenSSH's own server on loopback, open to certificates of its own authority. For tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -82,12 +82,13 @@ def running_sshd(home: Path, *, path: str | None = None) -> Iterator[Sshd]:
     environment = f"SetEnv PATH={path}" if path else ""
     config = home / "sshd_config"
     config.write_text(_CONFIG.format(port=port, home=home.absolute(), environment=environment))
-    process = subprocess.Popen(
-        [program, "-D", "-e", "-f", str(config.absolute())],  # a relative path is lost when it executes itself again
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=(home / "log").open("wb"),
-    )
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [program, "-D", "-e", "-f", str(config.absolute())],  # a relative path is lost: it executes itself again
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
     try:
         _wait_until_listening(port, process)
         yield Sshd(home=home, port=port, process=process)

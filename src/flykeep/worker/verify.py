@@ -29,7 +29,7 @@ class Verification:
         self._flow = flow
         self._reporter = reporter
         self._store = open_bulk(order.store)
-        self._bytes_read = 0
+        self._verified: dict[str, int] = {}
 
     def run(self) -> VerifyResult:
         """Raises IntegrityError at the first difference, StoreError where the store does not answer."""
@@ -41,7 +41,9 @@ class Verification:
                     pass
         else:
             entries = self._compare_contents()
-        return VerifyResult(level=self._order.level, bytes_read=self._bytes_read, entries_compared=entries)
+        if len(self._verified) != len(self._order.objects) + 1:
+            raise IntegrityError("an object was not read to its end", facts={"objects": len(self._verified)})
+        return VerifyResult(level=self._order.level, bytes_read=sum(self._verified.values()), entries_compared=entries)
 
     def _compare_contents(self) -> int:
         """The tar against the index, in step; every object is hashed on the way."""
@@ -84,7 +86,6 @@ class Verification:
             self._flow.check()
             digest.update(chunk)
             size += len(chunk)
-            self._bytes_read += len(chunk)
             self._reporter.stored(len(chunk))
             yield chunk
         if (size, digest.hexdigest()) != (stored.size_bytes, stored.sha256):
@@ -92,6 +93,7 @@ class Verification:
                 "a stored object is not what was written",
                 facts={"key": stored.key, "stored_bytes": size, "expected_bytes": stored.size_bytes},
             )
+        self._verified[stored.key] = size
 
 
 def report_index(order: IndexOrder, *, flow: Flow, reporter: Reporter) -> int:
