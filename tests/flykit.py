@@ -21,6 +21,7 @@ from flykeep.testing.flysim.serve import FlySim
 
 T = TypeVar("T")
 _LIMIT_S = 90
+_INHERITED = ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_START")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Kit:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_START") if name in os.environ}
+        kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         return kept | {"LANG": "C.UTF-8"} | self.sim.environment() | self.extra
 
     @property

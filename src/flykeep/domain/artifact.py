@@ -79,7 +79,8 @@ class Manifest:
     """Describes an artifact and commits it: written last, create-only, signed.
 
     `lost` names what this format never carries; `skipped` what this tree held and the format leaves out (sockets).
-    `is_partial` says that a person asked for less than the target's own paths. `open_databases` are SQLite side files (`-wal`, `-journal`) that were present while the tree was read live.
+    `is_partial` says that a person asked for less than the target's own paths. `open_databases` are SQLite side files
+    (`-wal`, `-journal`) that were present while the tree was read live.
     """
 
     export_id: ExportId
