@@ -276,3 +276,11 @@ def test_a_path_that_is_not_utf8_keeps_its_bytes(raw: bytes) -> None:
 
     kept = stored.encode() if isinstance(stored, str) else base64.b64decode(stored["path_b64"])
     assert kept == raw
+
+
+def test_the_reference_page_names_every_field() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "artifact-format.md").read_text()
+    document = json.loads((GOLDEN / "v1-full.json").read_bytes())
+    fields = {*document, *document["totals"], *document["data"][0], *document["signature"], *document["changed"][0]}
+
+    assert [field for field in sorted(fields) if f"`{field}`" not in page] == []
