@@ -30,7 +30,8 @@ def register(app: typer.Typer) -> None:
             report = await application.check.evaluate()
             if notify:
                 await application.alerting.record(report.verdicts, report.org, check_id=application.ids.run_id())
-                await application.outbox.deliver_due()
+                if not await application.owners.is_daemon_alive():  # else it delivers, and nobody is told twice
+                    await application.outbox.deliver_due()
             return _show(report, wanted, options, application)
 
         with_application(ctx, action)

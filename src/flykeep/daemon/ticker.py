@@ -11,7 +11,8 @@ import structlog
 from flykeep.domain.attempts import plan_retry
 from flykeep.domain.cadence import jitter, plan_slots
 from flykeep.domain.ids import LineageId, RunId
-from flykeep.domain.policy import JobKind, Schedule, TargetRule, rule_for
+from flykeep.domain.lineages import primary_ids, rule_of
+from flykeep.domain.policy import JobKind, Schedule, TargetRule
 from flykeep.domain.run import Outcome, Run, RunState, Slot, Step
 from flykeep.domain.target import ORG_LINEAGE, Lineage
 from flykeep.ports.catalog import Catalog, Pause, Transaction
@@ -48,7 +49,7 @@ class Ticker:
         now = self.clock.now()
         made = 0
         async with self.catalog.transaction() as tx:
-            lineages = await tx.lineages()
+            lineages = _existing(await tx.lineages(), fly_seen_at=await tx.fly_seen_at())
             paused = {pause.target: pause for pause in await tx.pauses(now=now)}
             for duty in [*self._org_duties(now), *self._target_duties(lineages)]:
                 made += await self._fill(tx, duty, paused.get(duty.lineage_id), now)
@@ -71,14 +72,12 @@ class Ticker:
 
     def _target_duties(self, lineages: Sequence[Lineage]) -> list[Duty]:
         duties: list[Duty] = []
-        primaries: set[str] = set()
+        primaries = primary_ids(lineages)
         for lineage in lineages:
-            rule = rule_for(self.rules, app=lineage.app, volume_name=lineage.volume_name, machine=lineage.machine_name)
-            if rule is None:
-                continue
-            is_first = lineage.label not in primaries
-            primaries.add(lineage.label)
-            duties.extend(_duties(lineage, rule, self.jitter_window, may_export=is_first or rule.instances == "each"))
+            rule = rule_of(lineage, self.rules)
+            if rule is not None:
+                is_exported = rule.instances == "each" or lineage.id in primaries
+                duties.extend(_duties(lineage, rule, self.jitter_window, is_exported=is_exported))
         return duties
 
     async def _fill(self, tx: Transaction, duty: Duty, pause: Pause | None, now: datetime) -> int:
@@ -134,9 +133,14 @@ class Ticker:
             await tx.finish(run.id, outcome=Outcome(RunState.SKIPPED), now=now)
 
 
-def _duties(lineage: Lineage, rule: TargetRule, window: timedelta, *, may_export: bool) -> list[Duty]:
+def _existing(lineages: Sequence[Lineage], *, fly_seen_at: datetime | None) -> list[Lineage]:
+    """Those the last complete inventory held: a gone volume is a finding, and its slots could only fail."""
+    return [lineage for lineage in lineages if fly_seen_at is None or lineage.last_seen_at >= fly_seen_at]
+
+
+def _duties(lineage: Lineage, rule: TargetRule, window: timedelta, *, is_exported: bool) -> list[Duty]:
     wanted = [(JobKind.SNAPSHOT, rule.policy.snapshot.schedule)]
-    if may_export and rule.policy.copies:
+    if is_exported and rule.policy.copies:
         wanted.append((JobKind.EXPORT, rule.policy.export.schedule))
     return [
         Duty(kind, lineage.id, schedule, lineage.first_seen_at, window)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flykeep.domain.compliance_org import OrgCompliance, check_scope
-from flykeep.domain.findings import Compliance, Finding, FindingCode, Message, MessageKind, Severity
+from flykeep.domain.compliance_org import OrgCompliance, check_scope, notifier_finding
+from flykeep.domain.findings import Compliance, Finding, Message, MessageKind
 from flykeep.domain.incidents import IncidentChange, transition
+from flykeep.domain.lineages import rule_of
 from flykeep.domain.messages import checked_message, message_for
 from flykeep.domain.policy import TargetRule
-from flykeep.domain.subjects import NOTIFIER, notifier_subject
+from flykeep.domain.subjects import notifier_subject
 from flykeep.ports.catalog import Catalog, Transaction
 from flykeep.ports.clock import Clock, IdSource
 
@@ -56,15 +57,7 @@ class Alerting:
 
     async def notifier_fails(self, name: str, reason: str, *, since_at: datetime) -> None:
         """Report a notifier that can't deliver, through the others."""
-        finding = Finding(
-            code=FindingCode.NOTIFIER_FAILING,
-            severity=Severity.WARNING,
-            subject=notifier_subject(name),
-            summary=f"Notifier {name} does not deliver: {reason}.",
-            since_at=since_at,
-            last_good_at=None,
-            next_step=f"flykeep notify test {name}",
-        )
+        finding = notifier_finding(name, error=reason, since_at=since_at, last_good_at=None)
         async with self.catalog.transaction() as tx:
             await self._apply(tx, [finding], is_conclusive=_never, not_through=name)
 
@@ -88,7 +81,7 @@ class Alerting:
             findings,
             is_conclusive=is_conclusive,
             now=now,
-            remind_every=self._remind_every,
+            remind_every=await self._intervals(tx),
             new_id=self.ids.token,
         )
         for change in changes:
@@ -102,15 +95,15 @@ class Alerting:
             if message.kind in recipient.kinds and recipient.name != not_through:
                 await tx.enqueue(recipient.name, message, now=self.clock.now())
 
-    def _remind_every(self, finding: Finding) -> timedelta | None:
-        """The interval of the target's policy; a day for what belongs to no target."""
-        label = finding.subject.label.partition("@")[0]
-        app, _, volume_name = label.partition("/")
-        if finding.subject.lineage_id is not None:
-            for rule in self.rules:
-                if rule.matches(app, volume_name):
-                    return rule.policy.remind_every
-        return None if finding.subject.key.startswith(NOTIFIER) else _REMIND_EVERY
+    async def _intervals(self, tx: Transaction) -> Callable[[Finding], timedelta]:
+        """The reminder interval of a finding's target; a day for what belongs to no target."""
+        rules = {lineage.id: rule_of(lineage, self.rules) for lineage in await tx.lineages()}
+
+        def interval(finding: Finding) -> timedelta:
+            rule = rules.get(finding.subject.lineage_id) if finding.subject.lineage_id else None
+            return rule.policy.remind_every if rule else _REMIND_EVERY
+
+        return interval
 
 
 def _never(_: Finding) -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from flykeep.domain.compliance import LineageFacts, PauseFact
 from flykeep.domain.errors import FlyError, FlyNotFoundError
 from flykeep.domain.findings import Compliance
 from flykeep.domain.fly import Inventory, Machine, Volume, VolumeSnapshot
-from flykeep.domain.ids import LineageId
-from flykeep.domain.lineages import LineagePlan, LineageState
+from flykeep.domain.ids import LineageId, VolumeId
+from flykeep.domain.lineages import LineagePlan, LineageState, primary_ids
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Run
 from flykeep.domain.target import Lineage
@@ -30,12 +30,19 @@ class CheckFly(InventoryReader, SnapshotReader, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What Fly said of one lineage; `snapshots` None means that it could not be read, which proves nothing."""
+    """What Fly said of one lineage; `rows` None means that its snapshots could not be read, which proves nothing.
+
+    Each row comes with the volume id it is listed under.
+    """
 
     volume: Volume | None = None
     machine: Machine | None = None
-    snapshots: tuple[VolumeSnapshot, ...] | None = None
+    rows: tuple[tuple[VolumeId, VolumeSnapshot], ...] | None = None
     unknown_reason: str | None = None
+
+    @property
+    def snapshots(self) -> tuple[VolumeSnapshot, ...] | None:
+        return None if self.rows is None else tuple(snapshot for _, snapshot in self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +68,11 @@ class FactReader:
     async def _read(self, state: LineageState) -> Reading:
         machine = await self._with_configuration(state)
         try:
-            snapshots = await self._snapshots(state.lineage)
+            rows = await self._snapshots(state.lineage)
         except FlyError as error:
             # Not an answer: the verdict becomes unknown with this as its reason, which is how people see it.
             return Reading(state.volume, machine, None, str(error))
-        return Reading(state.volume, machine, snapshots)
+        return Reading(state.volume, machine, rows)
 
     async def _with_configuration(self, state: LineageState) -> Machine | None:
         """The machine with its complete configuration; the listing's row where only that can be had."""
@@ -76,12 +83,13 @@ class FactReader:
         except FlyError:
             return state.machine  # no configuration is saved from it, and the listing's host status is judged
 
-    async def _snapshots(self, lineage: Lineage) -> tuple[VolumeSnapshot, ...]:
+    async def _snapshots(self, lineage: Lineage) -> tuple[tuple[VolumeId, VolumeSnapshot], ...]:
         """Snapshots hang off volume ids: after a host migration the former id still lists the older ones."""
-        rows = list(await self.fly.snapshots(lineage.app, lineage.volume_id))
+        live = lineage.volume_id
+        rows = [(live, row) for row in await self.fly.snapshots(lineage.app, live)]
         for former in lineage.volume_ids[-1 - _FORMER_VOLUMES : -1]:
             try:
-                rows.extend(await self.fly.snapshots(lineage.app, former))
+                rows.extend((former, row) for row in await self.fly.snapshots(lineage.app, former))
             except FlyNotFoundError:
                 continue  # Fly forgets a destroyed volume's id after a day
         return tuple(rows)
@@ -96,9 +104,9 @@ class FactReader:
 
     async def _remember_one(self, tx: Transaction, lineage: Lineage, reading: Reading) -> None:
         now = self.clock.now()
-        for snapshot in reading.snapshots or ():
+        for volume_id, snapshot in reading.rows or ():
             if snapshot.is_restorable:
-                await tx.record_snapshot(RecordedSnapshot(lineage.id, lineage.volume_id, lineage.app, snapshot, now))
+                await tx.record_snapshot(RecordedSnapshot(lineage.id, volume_id, lineage.app, snapshot, now))
         machine = reading.machine
         if machine is not None and machine.config_json is not None:
             await tx.save_machine_config(machine.id, lineage_id=lineage.id, config_json=machine.config_json, now=now)
@@ -106,48 +114,45 @@ class FactReader:
     async def gather(self, readings: Sequence[tuple[Lineage, Reading]]) -> tuple[LineageFacts, ...]:
         """What Fly said together with what the catalog knows, in the order given."""
         everyone = tuple(lineage for lineage, _ in readings)
+        primaries = primary_ids(lineage for lineage, reading in readings if reading.volume is not None)
         async with self.catalog.transaction() as tx:
             pauses = {pause.target: pause for pause in await tx.pauses(now=self.clock.now())}
             verdicts = {verdict.lineage_id: verdict for verdict in await tx.verdicts()}
             return tuple(
                 [
-                    await self._gather(
-                        tx,
-                        lineage,
-                        reading,
+                    replace(
+                        await self._gather(tx, lineage, reading, verdicts.get(lineage.id)),
                         label=lineage.label_among(everyone),
-                        pause=pauses.get(lineage.id),
-                        last=verdicts.get(lineage.id),
+                        pause=_pause_fact(pauses.get(lineage.id)),
+                        is_primary=lineage.id in primaries,
                     )
                     for lineage, reading in readings
                 ]
             )
 
     async def _gather(
-        self,
-        tx: Transaction,
-        lineage: Lineage,
-        reading: Reading,
-        *,
-        label: str,
-        pause: Pause | None,
-        last: Compliance | None,
+        self, tx: Transaction, lineage: Lineage, reading: Reading, last: Compliance | None
     ) -> LineageFacts:
         recorded = await tx.recorded_snapshots(lineage.id)
+        # Of a volume that is not listed any more, the catalog still knows what could be restored.
+        remembered = tuple(row.snapshot for row in recorded) if reading.volume is None else None
         return LineageFacts(
             lineage=lineage,
-            label=label,
+            label=lineage.label,
             volume=reading.volume,
             machine=reading.machine,
-            snapshots=reading.snapshots,
+            snapshots=reading.snapshots if reading.volume is not None else remembered,
             artifacts=tuple(await tx.artifacts(lineage.id)),
-            pause=PauseFact(pause.until_at, pause.reason) if pause else None,
             last_runs=await _last_runs(tx, lineage.id),
             last_conclusive=last if last and last.is_conclusive else None,
             proven_snapshot_at=recorded[0].snapshot.created_at if recorded else None,
             pending_seen_at=None,
             unknown_reason=reading.unknown_reason,
         )
+
+
+def _pause_fact(pause: Pause | None) -> PauseFact | None:
+    return PauseFact(pause.until_at, pause.reason) if pause else None
 
 
 async def _last_runs(tx: Transaction, lineage_id: LineageId) -> tuple[Run, ...]:
