@@ -248,7 +248,10 @@ def _apply(kind: bytes, text: bytes, overrides: _Overrides) -> None:
         overrides.link_target = _text(text)
     elif kind == _PAX:
         for key, value in _pax_records(text):
-            _apply_pax(key, value, overrides)
+            try:
+                _apply_pax(key, value, overrides)
+            except ValueError as error:
+                raise TruncatedStreamError("a tar extension header holds something else than a number") from error
 
 
 def _apply_pax(key: bytes, value: bytes, overrides: _Overrides) -> None:

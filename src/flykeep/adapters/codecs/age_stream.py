@@ -24,7 +24,7 @@ def encrypt(chunks: Iterable[bytes], write: Callable[[bytes], None], *, recipien
     source, sink = _Source(iter(chunks)), _Sink(write)
     try:
         pyrage.encrypt_io(source, sink, keys)
-    except pyrage.EncryptError as error:
+    except (pyrage.EncryptError, OSError) as error:
         _raise_own(source, sink)
         raise InternalError("age encryption failed") from error
     sink.end()
@@ -44,7 +44,7 @@ def decrypt(chunks: Iterable[bytes], write: Callable[[bytes], None], *, identity
     source, sink = _Source(iter(chunks)), _Sink(write)
     try:
         pyrage.decrypt_io(source, sink, [key])
-    except pyrage.DecryptError as error:
+    except (pyrage.DecryptError, OSError) as error:  # OSError: found in the middle of the stream
         _raise_own(source, sink)
         raise IntegrityError("the age stream cannot be opened: it is damaged, cut short, or for another key") from error
     sink.end()
