@@ -166,7 +166,7 @@ def _check_secrets(settings: Settings) -> Iterator[Problem]:
             yield _problem(settings, Level.WARNING, path, f"{name} is not set here", hint)
     if not any(settings.secrets.is_set(name) for name in TOKEN_NAMES):
         hint = "Make one with `fly tokens create org` and set FLY_API_TOKEN where flykeep runs."
-        yield Problem(Level.WARNING, "", "no Fly token is set here", None, hint)
+        yield Problem(Level.WARNING, "", "the Fly token is not set here", None, hint)
 
 
 def _secret_names(settings: Settings) -> Iterator[tuple[Path, str]]:

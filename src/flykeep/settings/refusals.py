@@ -17,6 +17,8 @@ from flykeep.settings.origins import Origins, dotted
 from flykeep.settings.toml_lines import Path
 from flykeep.settings.values import Level, Problem
 
+_KEY = "[key]"  # how the validator points at the name of a table instead of at its contents
+
 
 def problems_of(error: ValidationError, origins: Origins) -> tuple[Problem, ...]:
     """Every error of one validation, in the validator's order."""
@@ -25,7 +27,7 @@ def problems_of(error: ValidationError, origins: Origins) -> tuple[Problem, ...]
 
 
 def _problem(detail: ErrorDetails, origins: Origins) -> Problem:
-    path, valid_keys = _walk(detail["loc"])
+    path, valid_keys = _walk(tuple(part for part in detail["loc"] if part != _KEY))
     kind = detail["type"]
     if kind == "extra_forbidden":
         return unknown_key(path, valid_keys=valid_keys, origin=origins.nearest(path))
@@ -37,8 +39,8 @@ def _problem(detail: ErrorDetails, origins: Origins) -> Problem:
         message = "is missing"
     elif kind in {"union_tag_invalid", "union_tag_not_found"}:
         path, message = (*path, "type"), 'must be "s3" or "directory"'
-    elif path and path[-1] == "[key]":
-        path, message = path[:-1], "names are lower-case letters, digits, _ and -"
+    elif detail["loc"][-1:] == (_KEY,):
+        message = "names are lower-case letters, digits, _ and -"
     return Problem(Level.ERROR, dotted(path), message, origins.nearest(path))
 
 

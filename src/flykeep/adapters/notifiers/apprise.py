@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from flykeep.adapters.notifiers.document import ALERTS
 from flykeep.adapters.notifiers.tables import NotifierTable, SecretName, secret_of, validated
+from flykeep.adapters.notifiers.wire_logs import quiet_wire_logs
 from flykeep.domain.errors import NotifyError
 from flykeep.domain.findings import Message, MessageKind, Severity
 from flykeep.ports.notifier import Notifier
@@ -53,6 +54,7 @@ def _deliver(url: str, message: Message) -> str | None:
     """None when every service took it, else what the library logged. Runs in a thread of its own."""
     import apprise  # noqa: PLC0415 - heavy, and only needed where somebody uses it
 
+    quiet_wire_logs()
     service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="flykeep", app_desc="flykeep"))
     type_ = "success" if message.kind is MessageKind.RESOLVED else _TYPES[message.severity]
     with _words_of_this_call() as words:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import httpx
 
+from flykeep.adapters.notifiers.wire_logs import quiet_wire_logs
 from flykeep.domain.errors import NotifyError
 
 TIMEOUT_S = 10.0
@@ -18,6 +19,7 @@ _WORTH_ANOTHER_TRY = frozenset({408, 425, 429})
 
 async def post(url: httpx.URL, *, content: bytes, headers: Mapping[str, str], notifier: str) -> None:
     """Send `content`; any 2xx is acceptance. The answer's body is not read. Raises NotifyError."""
+    quiet_wire_logs()
     try:
         async with (
             asyncio.timeout(TIMEOUT_S),

@@ -1,0 +1,100 @@
+"""Presets and `extends`, merged key by key."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from flykeep.domain.policy import Schedule
+from flykeep.domain.presets import PRESETS
+from flykeep.settings import InvalidSettingsError, Settings
+
+Load = Callable[..., Settings]
+
+
+def test_presets_need_no_table(load: Load, good: str) -> None:
+    settings = load(good.replace('policy = "standard"', 'policy = "critical"'))
+    assert settings.targets[0].policy.snapshot == PRESETS["critical"].snapshot
+
+
+def test_a_preset_exports_only_where_a_store_is_named(load: Load) -> None:
+    policies = load().policies
+    assert policies["production"].export.schedule is None
+    assert policies["production"].export.max_age is None
+    assert policies["standard"].export == PRESETS["production"].export
+
+
+def test_a_policy_inherits_key_by_key(load: Load) -> None:
+    standard, production = load().policies["standard"], PRESETS["production"]
+    assert standard.snapshot.max_age == timedelta(hours=30)
+    assert standard.snapshot.schedule == production.snapshot.schedule
+    assert standard.snapshot.is_automatic_wanted
+    assert standard.drill == production.drill
+
+
+def test_a_policy_extends_another_policy(load: Load, good: str) -> None:
+    settings = load(
+        good
+        + """
+[policies.strict]
+extends = "standard"
+timezone = "Europe/Vienna"
+remind_every = "4h"
+snapshot = { cron = "0 * * * *" }
+"""
+    )
+    strict = settings.policies["strict"]
+    assert strict.name == "strict"
+    assert strict.snapshot.schedule == Schedule("0 * * * *", "Europe/Vienna")
+    assert strict.snapshot.max_age == timedelta(hours=30)
+    assert strict.export.schedule == Schedule("0 4 * * 0", "Europe/Vienna")
+    assert [copy.store for copy in strict.copies] == ["offsite"]
+    assert strict.remind_every == timedelta(hours=4)
+    assert settings.policies["standard"].export.schedule == Schedule("0 4 * * 0", "UTC")
+
+
+def test_a_policy_with_a_presets_name_extends_that_preset(load: Load, good: str) -> None:
+    settings = load(good + "\n[policies.production]\nsnapshot = { retention_days = 9 }\n")
+    assert settings.policies["production"].snapshot.retention_days == 9
+    assert settings.policies["production"].snapshot.schedule == PRESETS["production"].snapshot.schedule
+    assert settings.policies["standard"].snapshot.retention_days == 9
+
+
+def test_never_ends_what_was_inherited(load: Load, good: str) -> None:
+    quiet = '\n[policies.quiet]\nextends = "production"\nsnapshot = { cron = "never", max_age = "never" }\n'
+    settings = load(good + quiet)
+    snapshot = settings.policies["quiet"].snapshot
+    assert (snapshot.schedule, snapshot.max_age) == (None, None)
+    assert snapshot.retention_days == PRESETS["production"].snapshot.retention_days
+
+
+def test_a_policy_of_its_own_asks_for_what_it_says_only(load: Load, good: str) -> None:
+    own = load(good + '\n[policies.own]\nsnapshot = { cron = "0 1 * * *" }\n').policies["own"]
+    assert own.snapshot.schedule == Schedule("0 1 * * *")
+    assert own.snapshot.max_age is None
+    assert not own.snapshot.is_automatic_wanted
+
+
+def test_a_circle_is_refused(load: Load, good: str) -> None:
+    with pytest.raises(InvalidSettingsError, match="extends in a circle"):
+        load(good + '\n[policies.a]\nextends = "b"\n[policies.b]\nextends = "a"\n')
+
+
+def test_an_export_asked_for_without_a_store_is_refused(load: Load, good: str) -> None:
+    text = good + '\n[policies.loose]\nexport = { cron = "0 1 * * *", max_age = "30h" }\n'
+    assert load(text).policies["loose"].export.schedule is not None
+    with pytest.raises(InvalidSettingsError, match="copies names no store"):
+        load(text.replace('policy = "standard"', 'policy = "loose"'))
+
+
+def test_hooks_and_probes_arrive_as_values(load: Load, good: str) -> None:
+    settings = load(
+        good
+        + """hooks.before_export = { run = ["app", "--dump"], makes_consistent = true }
+probes = [{ kind = "count", path = "agents", min_files = 1 }]
+"""
+    )
+    hook = settings.targets[0].hooks.before_export
+    assert hook is not None
+    assert (hook.run, hook.timeout, hook.makes_consistent) == (("app", "--dump"), timedelta(seconds=20), True)
+    assert [(probe.kind, probe.path, probe.min_files) for probe in settings.probes[0]] == [("count", "agents", 1)]
