@@ -84,6 +84,7 @@ def test_a_recipient_is_accepted_without_the_space_around_it() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "age1", PUBLIC[:-1], PUBLIC[:-1] + ("q" if PUBLIC[-1] != "q" else "p"), PUBLIC.upper(), "ssh-ed25519 AAAA"],
+    ids=["empty", "prefix", "cut", "wrong checksum", "upper case", "ssh key"],
 )
 def test_what_is_no_recipient_is_refused_with_a_hint(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
