@@ -202,6 +202,14 @@ async def a_second_running_run_of_a_lineage_cannot_even_be_written(catalog: Cata
     await refusal_of(add("2"), StateError)
 
 
+async def a_run_set_aside_is_claimed_by_its_owner_only(catalog: Catalog) -> None:
+    async with catalog.transaction() as tx:
+        await tx.add_run(replace(a_run("1", at=NOON), owner_id=OWNER))
+        assert await tx.claimable(now=after(9)) == ()
+        assert not await tx.claim(RunId("1"), owner_id=OwnerId("thief"), now=NOON)
+        assert await tx.claim(RunId("1"), owner_id=OWNER, now=NOON)
+
+
 async def claimable_gives_each_free_lineage_its_longest_due_run(catalog: Catalog) -> None:
     busy = a_run("7", lineage_id=LineageId("busy"))
     async with catalog.transaction() as tx:
@@ -300,6 +308,7 @@ CHECKS: tuple[CatalogCheck, ...] = (
     a_claim_takes_a_pending_run_once,
     a_lineage_runs_one_run_at_a_time,
     a_second_running_run_of_a_lineage_cannot_even_be_written,
+    a_run_set_aside_is_claimed_by_its_owner_only,
     claimable_gives_each_free_lineage_its_longest_due_run,
     what_is_final_stays_final,
     a_run_cannot_end_in_a_state_that_is_not_an_end,

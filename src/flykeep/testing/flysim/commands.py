@@ -166,6 +166,13 @@ def _widen(process: asyncio.subprocess.Process) -> None:
         fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Kill a command, and close its pipes even where output was left unread or a grandchild holds the other end."""
+    kill(process)
+    await process.wait()
+    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - no public way
+
+
 def kill(process: asyncio.subprocess.Process, with_signal: signal.Signals = signal.SIGKILL) -> None:
     """Signal a command and whatever it started."""
     if process.returncode is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import asyncssh
 
-from flykeep.testing.flysim.commands import CommandRunner, kill
+from flykeep.testing.flysim.commands import CommandRunner, end, kill
 from flykeep.testing.flysim.faults import Fault, FaultKind, FaultScript
 from flykeep.testing.flysim.model import Machine, Refusal
 from flykeep.testing.flysim.world import World
@@ -243,8 +243,7 @@ class SshFarm:
         except (BrokenPipeError, ConnectionError, asyncssh.Error):
             connection.abort()
         finally:
-            kill(child)
-            await child.wait()
+            await end(child)
 
     @staticmethod
     async def _pump(
