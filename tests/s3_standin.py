@@ -34,6 +34,7 @@ class Contents:
     sizes: dict[str, int] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     refuse_after_parts: int | None = None
+    refuse_keys_with: str | None = None
     part_seen: threading.Event = field(default_factory=threading.Event)
     parts_seen: int = 0
     discards: bool = False
@@ -68,6 +69,12 @@ class Handler(socketserver.StreamRequestHandler):
     ) -> tuple[int, dict[str, str], bytes]:
         held = self.server.contents
         match method:
+            case "POST" | "PUT" if held.refuse_keys_with is not None and held.refuse_keys_with in key:
+                return 403, {}, _xml("Error", Code="AccessDenied")
+            case "POST" if "delete" in query:
+                for name in re.findall(rb"<Key>(.*?)</Key>", body):
+                    held.objects.pop(f"{key.strip('/')}/{name.decode()}", None)
+                return 200, {}, _xml("DeleteResult")
             case "POST" if "uploads" in query:
                 upload_id = uuid.uuid4().hex
                 held.uploads[upload_id] = Upload(key)

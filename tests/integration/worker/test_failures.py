@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from flykeep.ports.worker import ExportOrder, ExportResult
 from tests.integration.worker.exporting import MIB, Keys, export_order, verify_order, worker_command
 from tests.integration.worker.proxy import Proxy, running_proxy
 from tests.s3_standin import S3Standin
-from tests.sshd import Sshd
+from tests.sshd import Sshd, running_sshd
 
 TAR_BYTES = 60 * MIB
 HELD_AFTER = 30 * MIB
@@ -141,6 +142,33 @@ async def test_a_store_that_refuses_in_mid_upload_ends_the_export_and_its_upload
 
     standin.contents.refuse_after_parts = None
     await next_run_succeeds(workers, gnu_sshd, tree, s3_store, keys)
+
+
+async def test_data_is_taken_back_when_its_index_cannot_be_stored(
+    workers: LocalWorkers, gnu_sshd: Sshd, tree: Path, standin: S3Standin, s3_store: StoreOrder, keys: Keys
+) -> None:
+    standin.contents.refuse_keys_with = "index"
+    with pytest.raises(StoreError):
+        await workers.export(export_order(gnu_sshd.access(), tree, s3_store, keys), on_progress=lambda _: None)
+    assert any("data.tar" in request for request in standin.contents.requests)
+    assert standin.contents.objects == {}
+
+
+@pytest.mark.parametrize("cut_at", [512 * 5, 1 * MIB + 100, 60 * MIB + 2048])
+async def test_a_tar_that_claims_success_for_a_cut_archive_is_not_believed(
+    workers: LocalWorkers, tmp_path: Path, tree: Path, store: StoreOrder, keys: Keys, cut_at: int
+) -> None:
+    lying = tmp_path / "bin" / "tar"
+    lying.parent.mkdir()
+    lying.write_text(
+        f'#!/bin/sh\nif [ "$1" = --version ]; then exec {shutil.which("tar")} "$@"; fi\n'
+        f'{shutil.which("tar")} "$@" | head -c {cut_at}\nexit 0\n'
+    )
+    lying.chmod(0o755)
+    path = f"{lying.parent}:/usr/bin:/bin"
+    with running_sshd(tmp_path / "sshd", path=path) as sshd, pytest.raises(TruncatedStreamError):
+        await workers.export(export_order(sshd.access(), tree, store, keys), on_progress=lambda _: None)
+    assert left_in(store) == []
 
 
 async def test_a_store_that_dies_in_mid_upload_ends_the_export(
