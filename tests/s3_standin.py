@@ -64,7 +64,7 @@ class Handler(socketserver.StreamRequestHandler):
             head += "".join(f"{name}: {value}\r\n" for name, value in extra.items())
             self.wfile.write(head.encode() + b"\r\n" + answer)
 
-    def _answer(  # noqa: PLR0911 - one request kind, one answer
+    def _answer(  # noqa: C901, PLR0911 - one request kind, one answer
         self, method: str, key: str, query: dict[str, str], body: bytes, wanted: str | None
     ) -> tuple[int, dict[str, str], bytes]:
         held = self.server.contents
