@@ -204,7 +204,7 @@ async def a_second_running_run_of_a_lineage_cannot_even_be_written(catalog: Cata
 
 async def a_run_set_aside_is_claimed_by_its_owner_only(catalog: Catalog) -> None:
     async with catalog.transaction() as tx:
-        await tx.add_run(replace(a_run("1", at=NOON), owner_id=OWNER))
+        await tx.add_run(replace(a_run("1"), owner_id=OWNER))
         assert await tx.claimable(now=after(9)) == ()
         assert not await tx.claim(RunId("1"), owner_id=OwnerId("thief"), now=NOON)
         assert await tx.claim(RunId("1"), owner_id=OWNER, now=NOON)

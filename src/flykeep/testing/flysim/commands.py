@@ -167,10 +167,13 @@ def _widen(process: asyncio.subprocess.Process) -> None:
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
-    """Kill a command, and close its pipes even where output was left unread or a grandchild holds the other end."""
+    """Kill a command and reap it.
+
+    Its pipes are closed first: a paused pipe with output left unread never ends, and `wait` waits for it.
+    """
     kill(process)
-    await process.wait()
     process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - no public way
+    await process.wait()
 
 
 def kill(process: asyncio.subprocess.Process, with_signal: signal.Signals = signal.SIGKILL) -> None:

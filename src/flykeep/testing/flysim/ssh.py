@@ -120,6 +120,7 @@ class SshFarm:
         self._listeners: dict[str, _Listener] = {}
         self._host_keys: dict[tuple[str, int], asyncssh.SSHKey] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self.connections: dict[str, set[asyncssh.SSHServerConnection | None]] = {}
         self.port = 0
 
@@ -139,6 +140,8 @@ class SshFarm:
             self._shut(machine_id)
         if self._closing:
             await asyncio.wait(set(self._closing), timeout=5)
+        if self._serving:
+            await asyncio.wait(set(self._serving), timeout=5)
 
     async def settled(self) -> None:
         """Return once every listener asked for is open."""
@@ -229,6 +232,13 @@ class SshFarm:
             listener.opening.cancel()
 
     async def _serve(self, machine: Machine, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        """Serve one session in a task of ours: asyncssh drops its own when the connection is lost."""
+        task = asyncio.create_task(self._session(machine, process))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        await asyncio.shield(task)
+
+    async def _session(self, machine: Machine, process: asyncssh.SSHServerProcess[bytes]) -> None:
         connection = process.channel.get_connection()
         fault = self.faults.take(action="ssh.exec", app=machine.app)
         argv = ["/bin/sh", "-c", process.command] if process.command is not None else ["/bin/sh"]
