@@ -9,6 +9,7 @@ import typer
 
 from flykeep.cli.artifacts import stored_bytes, summary
 from flykeep.cli.context import Common, console, print_document, with_application
+from flykeep.cli.progress import ProgressView
 from flykeep.cli.render import bytes_text, instant_text
 from flykeep.domain.artifact import Artifact, IndexEntry
 from flykeep.domain.documents import Plain, plain
@@ -18,8 +19,12 @@ from flykeep.domain.ids import ExportId
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
 
-_ID = Annotated[str, typer.Argument(metavar="ID", help="The artifact's export id.")]
-_STORE = Annotated[str | None, typer.Option("--store", help="The copy in this store; else the first.")]
+_ID = Annotated[
+    str, typer.Argument(metavar="ID", help="The export id of the artifact, as `flykeep artifacts` lists it.")
+]
+_STORE = Annotated[
+    str | None, typer.Option("--store", help="Look at the copy in this store; without it at the first copy.")
+]
 
 
 class Level(StrEnum):
@@ -31,12 +36,14 @@ class Level(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Look into one artifact.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Look into one artifact: its description, its files, or a proof that it is whole.", no_args_is_help=True
+    )
     app.add_typer(group, name="artifact")
 
     @group.command()
     def show(ctx: typer.Context, artifact_id: _ID, store: _STORE = None) -> None:
-        """What it holds, where it came from, and whether it counts as a backup."""
+        """Show what it holds, where it came from, and whether it counts as a backup."""
 
         async def action(application: Application, options: Common) -> int:
             artifact = await find_artifact(application, artifact_id, store)
@@ -52,7 +59,7 @@ def register(app: typer.Typer) -> None:
     def files(
         ctx: typer.Context,
         artifact_id: _ID,
-        grep: Annotated[str | None, typer.Option(help="Only paths that contain this text.")] = None,
+        grep: Annotated[str | None, typer.Option(help="Show only paths that contain this text.")] = None,
         store: _STORE = None,
     ) -> None:
         """List its files from the index; data is not downloaded."""
@@ -67,14 +74,20 @@ def register(app: typer.Typer) -> None:
     def verify(
         ctx: typer.Context,
         artifact_id: _ID,
-        level: Annotated[Level, typer.Option(help="How deep to look.")] = Level.BYTES,
+        level: Annotated[
+            Level,
+            typer.Option(
+                help="manifest: signature, sizes; bytes: every stored byte; contents: every file, with the identity."
+            ),
+        ] = Level.BYTES,
         store: _STORE = None,
     ) -> None:
         """Prove that it is what was written; exit 7 where it is not."""
 
         async def action(application: Application, options: Common) -> int:
             artifact = await find_artifact(application, artifact_id, store)
-            report = await application.verify.verify(artifact, level=level.value)
+            with ProgressView(console(options), f"verifying {artifact.export_id}") as view:
+                report = await application.verify.verify(artifact, level=level.value, on_progress=view.progress)
             if options.is_json:
                 print_document({"export_id": artifact.export_id, "store": artifact.store, "verified": plain(report)})
             else:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flykeep.cli.context import Common, console, print_document, with_application
-from flykeep.cli.render import age_text, bytes_text, table
-from flykeep.cli.targets import find_lineage
+from flykeep.cli.render import age_text, bytes_text, print_table
+from flykeep.cli.targets import TARGET_HELP, find_lineage
 from flykeep.domain.artifact import Artifact
 from flykeep.domain.documents import Plain, plain
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     @app.command()
-    def artifacts(ctx: typer.Context, target: Annotated[str | None, typer.Argument()] = None) -> None:
+    def artifacts(
+        ctx: typer.Context, target: Annotated[str | None, typer.Argument(metavar="[TARGET]", help=TARGET_HELP)] = None
+    ) -> None:
         """List artifacts, newest first."""
 
         async def action(application: Application, options: Common) -> int:
@@ -29,19 +31,12 @@ def register(app: typer.Typer) -> None:
                 print_document({"artifacts": [summary(artifact) for artifact in found]})
                 return 0
             now = application.clock.now()
-            console(options).print(
-                table(
-                    "artifact",
-                    "target",
-                    "store",
-                    "made",
-                    "files",
-                    "stored",
-                    "outcome",
-                    "counts",
-                    rows=[_row(artifact, age_text(artifact.manifest.ended_at, now=now)) for artifact in found],
-                )
-            )
+            if not found:
+                console(options).print("no artifact is known: make one with `flykeep export TARGET`")
+                return 0
+            rows = [_row(artifact, age_text(artifact.manifest.ended_at, now=now)) for artifact in found]
+            columns = ("artifact", "target", "store", "made", "files", "stored", "outcome", "counts")
+            print_table(console(options), *columns, rows=rows)
             return 0
 
         with_application(ctx, action)

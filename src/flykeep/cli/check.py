@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flykeep.cli.context import Common, console, print_document, with_application
-from flykeep.cli.targets import find_lineage
-from flykeep.cli.verdicts import STYLES, finding_document, print_findings, verdict_document
+from flykeep.cli.targets import TARGET_HELP, find_lineage
+from flykeep.cli.verdicts import FINE, STYLES, finding_document, print_findings, verdict_document
 from flykeep.domain.ids import LineageId
 from flykeep.jobs.check import CheckReport
 
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def check(
         ctx: typer.Context,
-        target: Annotated[str | None, typer.Argument()] = None,
+        target: Annotated[str | None, typer.Argument(metavar="[TARGET]", help=TARGET_HELP)] = None,
         notify: Annotated[bool, typer.Option("--notify", help="Also record incidents and tell people.")] = False,
     ) -> None:
         """Read Fly and judge every target; exit 3 where something is wrong or could not be known."""
@@ -41,7 +41,8 @@ def _show(report: CheckReport, wanted: LineageId | None, options: Common, applic
     verdicts = [verdict for verdict in report.verdicts if wanted in {None, verdict.lineage_id}]
     org_findings = () if wanted and report.is_conclusive else report.org.findings
     findings = [*(finding for verdict in verdicts for finding in verdict.findings), *org_findings]
-    is_healthy = report.is_conclusive and not any(finding.severity.is_unhealthy for finding in findings)
+    is_healthy = report.is_conclusive and all(verdict.verdict in FINE for verdict in verdicts)
+    is_healthy = is_healthy and not any(finding.severity.is_unhealthy for finding in findings)
     if options.is_json:
         print_document(
             {
@@ -58,4 +59,6 @@ def _show(report: CheckReport, wanted: LineageId | None, options: Common, applic
         out.print(verdict.label + (f": {verdict.reason}" if verdict.reason else ""), markup=False)
         print_findings(out, verdict.findings, now=now)
     print_findings(out, org_findings, now=now)
+    if not verdicts:
+        out.print("no volume of the organization is a target", style="yellow")
     return 0 if is_healthy else 3

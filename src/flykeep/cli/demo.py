@@ -8,21 +8,21 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.rule import Rule
 
 from flykeep.cli.acting import act
-from flykeep.cli.context import Common, common, console, run_async
-from flykeep.cli.render import bytes_text, table
+from flykeep.cli.context import Common, common, console, print_document, run_async
+from flykeep.cli.render import bytes_text, print_indented, print_table
 from flykeep.cli.targets import find_lineage
 from flykeep.cli.verdicts import STYLES, print_findings
 from flykeep.domain.artifact import Artifact
+from flykeep.domain.documents import plain
 from flykeep.domain.errors import IntegrityError
 from flykeep.domain.findings import FindingCode, MessageKind
 from flykeep.domain.policy import JobKind
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from flykeep.bootstrap import Application
     from flykeep.jobs.check import CheckReport
     from flykeep.settings import Settings
+    from flykeep.testing.flysim.scenario import Scenario
     from flykeep.testing.flysim.serve import FlySim
 
 _MAIN = "my-crocbot/crocbot_data"
@@ -64,15 +65,38 @@ async def _demo(options: Common, *, is_serving: bool, sabotage: Sabotage | None)
 
     configure_logs(is_verbose=options.is_verbose)
     with _directory() as directory:
-        async with FlySim.start(state_directory=directory / "fly", clock=SystemClock(), ids=SystemIds()) as sim:
+        async with FlySim.start(
+            state_directory=directory / "fly", clock=SystemClock(), ids=SystemIds(), scenario=_scenario()
+        ) as sim:
             config = sim.write_config()
             settings = _without_log(load_settings(config, sim.environment()))
             async with open_application(settings) as application:
                 show = _Show(sim, application, options, console(options), directory)
-                await show.perform(sabotage)
+                proof = await show.perform(sabotage)
+                if options.is_json:
+                    print_document({name: plain(value) for name, value in asdict(proof).items()})
                 if is_serving:
                     await show.serve()
     return 0
+
+
+def _scenario() -> Scenario:
+    """The shipped one, with snapshots that finish at the first look: nobody wants to watch a poll."""
+    from flykeep.testing.flysim.scenario import Progress, Scenario  # noqa: PLC0415 - only this verb needs it
+
+    return Scenario.shipped().model_copy(update={"snapshot_progress": Progress(polls=0)})
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the demo has shown, and compared."""
+
+    is_proven: bool
+    export_id: str
+    found: tuple[str, ...]
+    delivered: tuple[str, ...]
+    opened_with: str
+    compared_entries: int
 
 
 def _without_log(settings: Settings) -> Settings:
@@ -99,7 +123,7 @@ class _Show:
     out: Console
     directory: Path
 
-    async def perform(self, sabotage: Sabotage | None) -> None:
+    async def perform(self, sabotage: Sabotage | None) -> Proof:
         self._act("1  What the organization holds")
         await self._inventory()
         self._act("2  A check finds what is wrong, and tells")
@@ -112,12 +136,20 @@ class _Show:
         self._act(f"4  An export of {_MAIN}, straight from its machine")
         artifact = await self._export()
         self._act("5  The artifact, opened without flykeep and compared with the volume")
-        await self._compare(artifact, sabotage)
+        tools, count = await self._compare(artifact, sabotage)
         self._act("6  The next check resolves the incident")
         await self._check()
         self._show_message(MessageKind.RESOLVED, FindingCode.SNAPSHOT_STALE)
         self.out.print()
         self.out.print("every comparison held", style="bold green")
+        return Proof(
+            is_proven=True,
+            export_id=artifact.export_id,
+            found=tuple(finding.code.value for finding in report.findings),
+            delivered=tuple(str(json.loads(webhook.body)["title"]) for webhook in self.sim.webhooks),
+            opened_with=tools,
+            compared_entries=count,
+        )
 
     async def serve(self) -> None:
         """Leave a living flykeep behind until Ctrl-C."""
@@ -130,7 +162,7 @@ class _Show:
 
     def _act(self, title: str) -> None:
         self.out.print()
-        self.out.print(Rule(title, align="left", style="dim"))
+        self.out.print(title, style="bold cyan")
 
     async def _inventory(self) -> None:
         inventory = await self.application.fly.inventory()
@@ -140,9 +172,9 @@ class _Show:
             if volume.is_leaving:
                 continue
             machine = machines.get(volume.attached_machine_id) if volume.attached_machine_id else None
-            state = f"{machine.name} ({machine.state})" if machine else "no machine"
-            rows.append((f"{volume.app}/{volume.name}", volume.id, f"{volume.size_gb} GB", volume.state, state))
-        self.out.print(table("volume", "id", "size", "state", "machine", rows=rows))
+            state = f"{machine.name} {machine.state}" if machine else "no machine"
+            rows.append((f"{volume.app}/{volume.name}", volume.id, f"{volume.size_gb} GB", state))
+        print_table(self.out, "volume", "id", "size", "machine", rows=rows)
 
     async def _check(self) -> CheckReport:
         report = await self.application.check.evaluate()
@@ -183,7 +215,7 @@ class _Show:
         )
         return artifact
 
-    async def _compare(self, artifact: Artifact, sabotage: Sabotage | None) -> None:
+    async def _compare(self, artifact: Artifact, sabotage: Sabotage | None) -> tuple[str, int]:
         from flykeep.cli.opening import compare_trees, open_artifact  # noqa: PLC0415 - only here
 
         store = self.sim.directory / "store"
@@ -197,15 +229,17 @@ class _Show:
         count = await asyncio.to_thread(compare_trees, Path(volume.directory), target)
         self.out.print(f"opened with {tools}")
         self.out.print(f"{count} entries are the same, byte for byte, with their modes, owners and times")
+        return tools, count
 
     def _show_message(self, kind: MessageKind, code: FindingCode) -> None:
         """Show the delivery that the simulator's webhook sink received; raises where none arrived."""
         for webhook in self.sim.webhooks:
             message = json.loads(webhook.body)
             if message.get("kind") == kind.value and message.get("code") == code.value:
+                self.out.print()
                 self.out.print(f"the webhook received: {message['title']}", style="bold", markup=False)
-                for line in str(message["body"]).splitlines():
-                    self.out.print(f"  {line}", markup=False)
+                for line in filter(None, str(message["body"]).splitlines()):
+                    print_indented(self.out, line, by=2)
                 return
         raise IntegrityError(f"no {kind.value} message for {code.value} was delivered")
 

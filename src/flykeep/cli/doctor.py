@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flykeep.cli.context import Common, console, print_document, with_application
+from flykeep.cli.render import print_indented
 from flykeep.domain.documents import plain
 from flykeep.domain.errors import NotFoundError
 
@@ -18,7 +19,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def doctor(
         ctx: typer.Context,
-        store: Annotated[str | None, typer.Option(help="Only this store.")] = None,
+        store: Annotated[str | None, typer.Option(help="Try only this store.")] = None,
     ) -> None:
         """Try token, apps, SSH, stores and notifiers; exit 3 where something would fail."""
 
@@ -38,7 +39,7 @@ def register(app: typer.Typer) -> None:
                 out.print(mark, style=style, end=" ")
                 out.print(f"{one.subject}: {one.error or one.detail}", markup=False)
                 if one.hint:
-                    out.print(f"     next: {one.hint}", style="dim", markup=False)
+                    print_indented(out, f"next: {one.hint}", by=5)
             return 0 if is_healthy else 3
 
         with_application(ctx, action)

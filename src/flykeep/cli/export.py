@@ -11,7 +11,7 @@ import typer
 from flykeep.cli.acting import act, report
 from flykeep.cli.context import Common, console, with_application
 from flykeep.cli.render import bytes_text
-from flykeep.cli.targets import find_lineage
+from flykeep.cli.targets import TARGET_HELP, find_lineage
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import RunRequest
 
@@ -31,12 +31,21 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def export(
         ctx: typer.Context,
-        target: Annotated[str, typer.Argument(help="app/volume or app/volume@machine")],
-        source: Annotated[Source, typer.Option(help="Where to read from.")] = Source.AUTO,
-        path: Annotated[list[str] | None, typer.Option(help="Only this glob from the volume's root; repeat.")] = None,
-        reason: Annotated[str | None, typer.Option(help="Why; kept with the run.")] = None,
-        no_wait: Annotated[bool, typer.Option("--no-wait", help="Submit to the daemon and return.")] = False,
-        local: Annotated[bool, typer.Option("--local", help="Execute here even where a daemon lives.")] = False,
+        target: Annotated[str, typer.Argument(metavar="TARGET", help=TARGET_HELP)],
+        source: Annotated[
+            Source, typer.Option(help="Where to read from; snapshot is refused until it can be had.")
+        ] = Source.AUTO,
+        path: Annotated[
+            list[str] | None,
+            typer.Option(help="Export only paths that match this glob, from the volume's root; may be repeated."),
+        ] = None,
+        reason: Annotated[str | None, typer.Option(help="Why it is made; kept with the run.")] = None,
+        no_wait: Annotated[
+            bool, typer.Option("--no-wait", help="Hand it to the living daemon and return at once.")
+        ] = False,
+        local: Annotated[
+            bool, typer.Option("--local", help="Execute it in this process even where a daemon lives.")
+        ] = False,
     ) -> None:
         """Make one artifact in each store of the target's policy."""
 

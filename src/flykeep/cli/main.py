@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -29,12 +30,22 @@ from flykeep.cli import (
     worker,
 )
 from flykeep.cli import config as config_verbs
-from flykeep.cli.context import Common, hoist
+from flykeep.cli.context import (
+    EXIT_INTERRUPTED,
+    Common,
+    hoist,
+    print_error,
+    report_defect,
+    report_interrupt,
+)
+from flykeep.domain.errors import UsageError
 
 EXIT_CODES = (
     "Exit codes: 0 done or healthy; 1 internal error; 2 usage or configuration; 3 unhealthy; 4 refused by a guard; "
     "5 Fly API; 6 store; 7 integrity; 8 interrupted; 9 done but degraded."
 )
+_SIGNALLED = 130  # how typer reports a Ctrl-C
+_JSON, _VERBOSE = "--json", "--verbose"
 
 app = typer.Typer(
     name="flykeep",
@@ -61,7 +72,9 @@ def entry(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Exactly one JSON object on standard output.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more, to standard error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,  # noqa: ARG001
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Common options stand before or after the verb."""
     ctx.obj = Common(config=config, is_json=json, is_verbose=verbose)
@@ -90,6 +103,49 @@ for module in (
     module.register(app)
 
 
+def _name_exit_codes(group: typer.Typer) -> None:
+    """Every verb's help ends with what its exit codes mean."""
+    for command in group.registered_commands:
+        command.epilog = EXIT_CODES
+    for sub in group.registered_groups:
+        if sub.typer_instance is not None:
+            sub.typer_instance.info.epilog = EXIT_CODES
+            _name_exit_codes(sub.typer_instance)
+
+
+_name_exit_codes(app)
+
+
 def main() -> None:
     """The console script."""
-    app(hoist(sys.argv[1:]))
+    sys.exit(run_command_line(sys.argv[1:]))
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one verb and give its exit code; whatever happens, `--json` leaves one object on standard output."""
+    words = hoist(arguments)
+    front = words[: next((number for number, word in enumerate(words) if not word.startswith("-")), len(words))]
+    is_json, is_verbose = _JSON in front, _VERBOSE in front
+    options = Common(config=None, is_json=is_json, is_verbose=is_verbose)
+    try:
+        code = app(words, prog_name="flykeep", standalone_mode=False)
+    except typer.TyperException as error:
+        _report_usage(error, is_json=is_json)
+        return UsageError.exit_code
+    except Exception as error:  # noqa: BLE001 - the last seam: nothing above it could tell a person
+        report_defect(error, is_json=is_json, is_verbose=is_verbose)
+        return 1
+    if code == _SIGNALLED:
+        report_interrupt(options)
+        return EXIT_INTERRUPTED
+    return int(code or 0)
+
+
+def _report_usage(error: typer.TyperException, *, is_json: bool) -> None:
+    message = error.format_message()
+    if is_json:
+        print_error(UsageError.code, message, hint=UsageError.hint, exit_code=UsageError.exit_code)
+    show = getattr(error, "show", None)
+    if show is not None:
+        show()
+    sys.stderr.write(f" next {UsageError.hint}\n")

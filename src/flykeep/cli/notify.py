@@ -19,11 +19,14 @@ _LIMIT_S = 30.0
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Notifiers.", no_args_is_help=True)
+    group = typer.Typer(help="Try the notifiers.", no_args_is_help=True)
     app.add_typer(group, name="notify")
 
     @group.command()
-    def test(ctx: typer.Context, name: Annotated[str | None, typer.Argument()] = None) -> None:
+    def test(
+        ctx: typer.Context,
+        name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this notifier.")] = None,
+    ) -> None:
         """Deliver a test message at once, past the outbox; exit 1 where one is not accepted."""
 
         async def action(application: Application, options: Common) -> int:

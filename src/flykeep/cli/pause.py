@@ -8,10 +8,10 @@ import typer
 
 from flykeep.cli.context import Common, console, print_document, with_application
 from flykeep.cli.render import instant_text
-from flykeep.cli.targets import find_lineage
+from flykeep.cli.spans import typed_span
+from flykeep.cli.targets import TARGET_HELP, find_lineage
 from flykeep.domain.documents import plain
 from flykeep.ports.catalog import Pause
-from flykeep.settings.durations import parse_duration
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
@@ -21,16 +21,18 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def pause(
         ctx: typer.Context,
-        target: str,
-        duration: Annotated[str | None, typer.Option("--for", help="Such as 8h; else until resumed.")] = None,
-        reason: Annotated[str, typer.Option(help="Why; shown wherever the pause shows.")] = "paused by hand",
+        target: Annotated[str, typer.Argument(metavar="TARGET", help=TARGET_HELP)],
+        duration: Annotated[
+            str | None, typer.Option("--for", help="How long, such as 8h or 2d; without it until `flykeep resume`.")
+        ] = None,
+        reason: Annotated[str, typer.Option(help="Why; it is shown wherever the pause is.")] = "paused by hand",
     ) -> None:
         """Plan nothing and alarm about nothing for this target for a while."""
 
         async def action(application: Application, options: Common) -> int:
             lineage = await find_lineage(application, target)
             now = application.clock.now()
-            until_at = now + parse_duration(duration) if duration else None
+            until_at = now + typed_span(duration) if duration else None
             async with application.catalog.transaction() as tx:
                 await tx.pause(Pause(lineage.id, until_at, reason, now))
             if options.is_json:
@@ -43,8 +45,8 @@ def register(app: typer.Typer) -> None:
         with_application(ctx, action)
 
     @app.command()
-    def resume(ctx: typer.Context, target: str) -> None:
-        """End a pause."""
+    def resume(ctx: typer.Context, target: Annotated[str, typer.Argument(metavar="TARGET", help=TARGET_HELP)]) -> None:
+        """End a pause: schedules and alarms go on from now."""
 
         async def action(application: Application, options: Common) -> int:
             lineage = await find_lineage(application, target)

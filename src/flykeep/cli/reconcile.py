@@ -17,9 +17,9 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def reconcile(
         ctx: typer.Context,
-        apply: Annotated[bool, typer.Option("--apply", help="Do it; else only show it.")] = False,
+        apply: Annotated[bool, typer.Option("--apply", help="Do it; without it the plan is only shown.")] = False,
     ) -> None:
-        """Close interrupted runs, adopt finished artifacts, remove half-made ones; touches nothing else."""
+        """Close interrupted runs, adopt finished artifacts, remove half-made ones; nothing else is touched."""
 
         async def action(application: Application, options: Common) -> int:
             report = await application.reconcile.reconcile(is_applied=apply)

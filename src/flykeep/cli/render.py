@@ -1,14 +1,16 @@
-"""Words for people: sizes, ages, tables."""
+"""Words for people: sizes, ages, tables, indented text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from rich.markup import escape
-from rich.table import Table
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_GAP = "  "
 
 
 def bytes_text(size: int) -> str:
@@ -22,10 +24,12 @@ def bytes_text(size: int) -> str:
 
 
 def duration_text(duration: timedelta) -> str:
-    """The two largest units: `3 d 4 h`, `4 min 12 s`."""
+    """The two largest units: `3 d 4 h`, `4 min 12 s`; from a day on nothing smaller than hours."""
     seconds = int(abs(duration).total_seconds())
     parts: list[str] = []
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if parts and parts[0].endswith(" d") and length < 3600:
+            break
         count, seconds = divmod(seconds, length)
         if count or (unit == "s" and not parts):
             parts.append(f"{count} {unit}")
@@ -44,11 +48,43 @@ def instant_text(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC" if at else "-"
 
 
-def table(*columns: str, rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
-    """A plain table; cells are text, never markup."""
-    drawn = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in drawn.columns:
-        column.no_wrap = True
-    for row in rows:
-        drawn.add_row(*map(escape, row))
-    return drawn
+def print_table(out: Console, *columns: str, rows: Sequence[Sequence[str]], styles: Sequence[str] = ()) -> None:
+    """Rows under aligned columns; where the terminal is too narrow for them, one block of lines per row.
+
+    Cells are text, never markup, and none is ever cut or broken: ids are there to be copied. `styles` colours the
+    first cell of each row.
+    """
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    if out.is_terminal and sum(widths) + len(_GAP) * (len(widths) - 1) > out.width:
+        _print_blocks(out, columns, rows, styles)
+        return
+    out.print(_line(columns, widths), style="bold", markup=False, soft_wrap=True)
+    for number, row in enumerate(rows):
+        text = Text(_line(row, widths))
+        if styles:
+            text.stylize(styles[number], 0, len(row[0]))
+        out.print(text, soft_wrap=True)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _print_blocks(out: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
+    width = max(map(len, columns))
+    for number, row in enumerate(rows):
+        for position, (name, cell) in enumerate(zip(columns, row, strict=True)):
+            line = Text(name.rjust(width) + _GAP, style="bold")
+            line.append(cell, style=styles[number] if styles and position == 0 else "not bold")
+            out.print(line, soft_wrap=True)
+        if number < len(rows) - 1:
+            out.print()
+
+
+def print_indented(out: Console, text: str | Text, *, by: int, style: str = "") -> None:
+    """Text that keeps its indentation where a terminal wraps it."""
+    shown = text if isinstance(text, Text) else Text(text, style=style)
+    if out.is_terminal:
+        out.print(Padding(shown, (0, 0, 0, by), expand=False))
+    else:
+        out.print(Text(" " * by).append_text(shown))

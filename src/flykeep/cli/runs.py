@@ -8,7 +8,8 @@ import typer
 
 from flykeep.cli.acting import run_document
 from flykeep.cli.context import Common, console, print_document, with_application
-from flykeep.cli.render import duration_text, instant_text, table
+from flykeep.cli.progress import step_text
+from flykeep.cli.render import duration_text, print_indented, print_table
 from flykeep.domain.documents import plain
 from flykeep.domain.errors import NotFoundError
 from flykeep.domain.ids import RunId
@@ -23,10 +24,10 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def runs(
         ctx: typer.Context,
-        run_id: Annotated[str | None, typer.Argument(metavar="[RUN]")] = None,
-        limit: Annotated[int, typer.Option(min=1, max=1000)] = 30,
+        run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The id of one run.")] = None,
+        limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list.")] = 30,
     ) -> None:
-        """List runs, newest first, or show one with its steps."""
+        """List runs, newest first, or show one with its steps; a failed run says what to do next."""
 
         async def action(application: Application, options: Common) -> int:
             if run_id:
@@ -47,10 +48,11 @@ async def _one(application: Application, options: Common, run_id: RunId) -> int:
     out = console(options)
     out.print(f"run {run.id}: {run.kind.value} {run.state.value}, slot {run.slot.key}", markup=False)
     for step in steps:
-        out.print(f"  {instant_text(step.at)}  {step.name} {step.detail}", markup=False)
+        print_indented(out, step_text(step), by=2, style="dim")
     failure = run.outcome.failure if run.outcome else None
     if failure:
-        out.print(f"  {failure.code}: {failure.message}\n  next: {failure.hint}", markup=False)
+        print_indented(out, f"{failure.code}: {failure.message}", by=2, style="red")
+        print_indented(out, f"next: {failure.hint}", by=2)
     return 0
 
 
@@ -74,7 +76,10 @@ async def _list(application: Application, options: Common, limit: int) -> int:
         )
         for run in found
     ]
-    console(options).print(table("run", "kind", "target", "slot", "state", "took", "error", rows=rows))
+    if not rows:
+        console(options).print("no run yet")
+        return 0
+    print_table(console(options), "run", "kind", "target", "slot", "state", "took", "error", rows=rows)
     return 0
 
 

@@ -18,8 +18,11 @@ def register(app: typer.Typer) -> None:
     def simulate(
         ctx: typer.Context,
         state: Annotated[Path, typer.Option(help="Where its volumes, snapshots and config.toml live; emptied first.")],
-        scenario: Annotated[Path | None, typer.Option(help="A TOML file; else the shipped one.")] = None,
-        port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+        scenario: Annotated[
+            Path | None,
+            typer.Option(help="A TOML file that says what Fly holds; without it the one that comes with flykeep."),
+        ] = None,
+        port: Annotated[int, typer.Option(min=0, max=65535, help="The port to serve on; 0 takes a free one.")] = 0,
     ) -> None:
         """Serve a simulated Fly until SIGTERM; prints one JSON line with everything a client needs."""
         raise typer.Exit(run_async(lambda: _simulate(state, scenario, port), common(ctx)))

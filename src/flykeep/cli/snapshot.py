@@ -8,7 +8,7 @@ import typer
 
 from flykeep.cli.acting import act, report
 from flykeep.cli.context import Common, console, with_application
-from flykeep.cli.targets import find_lineage
+from flykeep.cli.targets import TARGET_HELP, find_lineage
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import RunRequest
 
@@ -20,10 +20,14 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def snapshot(
         ctx: typer.Context,
-        target: Annotated[str, typer.Argument(help="app/volume or app/volume@machine")],
-        reason: Annotated[str | None, typer.Option(help="Why; kept with the run.")] = None,
-        no_wait: Annotated[bool, typer.Option("--no-wait", help="Submit to the daemon and return.")] = False,
-        local: Annotated[bool, typer.Option("--local", help="Execute here even where a daemon lives.")] = False,
+        target: Annotated[str, typer.Argument(metavar="TARGET", help=TARGET_HELP)],
+        reason: Annotated[str | None, typer.Option(help="Why it is made; kept with the run.")] = None,
+        no_wait: Annotated[
+            bool, typer.Option("--no-wait", help="Hand it to the living daemon and return at once.")
+        ] = False,
+        local: Annotated[
+            bool, typer.Option("--local", help="Execute it in this process even where a daemon lives.")
+        ] = False,
     ) -> None:
         """Take one snapshot and wait until it is restorable."""
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flykeep.cli.context import Common, console, print_document, with_application
-from flykeep.cli.render import age_text, bytes_text, instant_text, table
-from flykeep.cli.targets import find_lineage, known_lineages
+from flykeep.cli.render import age_text, bytes_text, instant_text, print_table
+from flykeep.cli.targets import TARGET_HELP, find_lineage, known_lineages
 from flykeep.domain.documents import plain
 from flykeep.domain.fly import VolumeSnapshot
 from flykeep.domain.target import Lineage
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     @app.command()
-    def snapshots(ctx: typer.Context, target: Annotated[str | None, typer.Argument()] = None) -> None:
+    def snapshots(
+        ctx: typer.Context, target: Annotated[str | None, typer.Argument(metavar="[TARGET]", help=TARGET_HELP)] = None
+    ) -> None:
         """List snapshots, newest first; only `created` ones can be restored."""
 
         async def action(application: Application, options: Common) -> int:
@@ -30,27 +32,19 @@ def register(app: typer.Typer) -> None:
                 print_document({"snapshots": plain(documents)})
                 return 0
             now = application.clock.now()
-            console(options).print(
-                table(
-                    "target",
-                    "snapshot",
-                    "status",
-                    "created",
-                    "age",
-                    "stored",
-                    rows=[
-                        (
-                            lineage.label,
-                            row.id or "(pending)",
-                            row.status,
-                            instant_text(row.created_at),
-                            age_text(row.created_at, now=now),
-                            bytes_text(row.size_bytes),
-                        )
-                        for lineage, row in rows
-                    ],
+            cells = [
+                (
+                    row.id or "(pending)",
+                    lineage.label,
+                    row.status,
+                    instant_text(row.created_at),
+                    age_text(row.created_at, now=now),
+                    bytes_text(row.size_bytes),
                 )
-            )
+                for lineage, row in rows
+            ]
+            columns = ("snapshot", "target", "status", "created", "age", "stored")
+            print_table(console(options), *columns, rows=cells)
             return 0
 
         with_application(ctx, action)

@@ -2,115 +2,181 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from flykeep.cli.context import Common, console, print_document, with_application
-from flykeep.cli.render import age_text
-from flykeep.cli.targets import known_lineages
-from flykeep.cli.verdicts import STYLES, print_findings, verdict_document
+from flykeep.cli.render import age_text, print_indented, print_table
+from flykeep.cli.targets import TARGET_HELP, known_lineages
+from flykeep.cli.verdicts import FINE, STYLES, print_findings, verdict_document
 from flykeep.domain.cadence import longest_gap
 from flykeep.domain.findings import Compliance, Incident, Verdict
-from flykeep.domain.lineages import resolve_target
-from flykeep.domain.target import TargetRef
+from flykeep.domain.ids import LineageId
+from flykeep.domain.lineages import resolve_target, rule_of
+from flykeep.domain.policy import TargetRule
+from flykeep.domain.target import Lineage, TargetRef
+from flykeep.ports.catalog import Pause
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
+
+_MISSED_CHECKS = 4
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def status(
         ctx: typer.Context,
-        target: Annotated[str | None, typer.Argument()] = None,
-        explain: Annotated[bool, typer.Option("--explain", help="Why, and what to do next.")] = False,
+        target: Annotated[str | None, typer.Argument(metavar="[TARGET]", help=TARGET_HELP)] = None,
+        explain: Annotated[bool, typer.Option("--explain", help="Say why, and what to do next.")] = False,
     ) -> None:
-        """Say whether every target is restorable as wanted; exit 3 where one is not, or was never checked."""
+        """Say whether every target is restorable as wanted; exit 3 where one is not, or was not checked lately."""
 
         async def action(application: Application, options: Common) -> int:
-            return await _status(application, options, target, is_explained=explain)
+            found = await _read(application, target)
+            if options.is_json:
+                _print_document(found)
+            else:
+                _print(console(options), found, is_explained=explain)
+            return 0 if found.is_healthy else 3
 
         with_application(ctx, action)
 
 
-async def _status(application: Application, options: Common, target: str | None, *, is_explained: bool) -> int:
-    verdicts, incidents = await _read(application, target)
-    is_daemon_alive = await application.owners.is_daemon_alive()
-    now = application.clock.now()
-    verdicts = await _as_of_now(application, verdicts)
-    is_healthy = bool(verdicts) and all(verdict.verdict in _FINE for verdict in verdicts)
-    is_healthy = is_healthy and (target is not None or not any(_is_bad(incident) for incident in incidents))
-    if options.is_json:
-        print_document(
-            {
-                "is_healthy": is_healthy,
-                "is_daemon_alive": is_daemon_alive,
-                "targets": [verdict_document(verdict) for verdict in verdicts],
-                "open_incidents": [incident.finding.key for incident in incidents],
-            }
+@dataclass(frozen=True, slots=True)
+class _Status:
+    """What the catalog says at `now`; a verdict that nobody renewed says nothing any more."""
+
+    verdicts: Sequence[Compliance]
+    incidents: Sequence[Incident]
+    is_daemon_alive: bool
+    now: datetime
+
+    @property
+    def is_healthy(self) -> bool:
+        return bool(self.verdicts) and all(one.verdict in FINE for one in self.verdicts) and not self.bad_incidents
+
+    @property
+    def bad_incidents(self) -> Sequence[Incident]:
+        return [incident for incident in self.incidents if incident.finding.severity.is_unhealthy]
+
+    @property
+    def answer(self) -> tuple[str, str]:
+        """Whether everything is restorable, in a line, and its style."""
+        total = len(self.verdicts)
+        counts = Counter(one.verdict for one in self.verdicts)
+        if not total:
+            return "nothing is known yet: run `flykeep check`, or start the daemon with `flykeep run`", "bold yellow"
+        if counts[Verdict.UNHEALTHY]:
+            return (
+                f"NOT everything is restorable as wanted: {counts[Verdict.UNHEALTHY]} of {total} unhealthy",
+                "bold red",
+            )
+        if counts[Verdict.UNKNOWN]:
+            return f"nobody can say: {counts[Verdict.UNKNOWN]} of {total} not known to be restorable", "bold yellow"
+        if self.bad_incidents:
+            return f"every target is restorable as wanted, but {len(self.bad_incidents)} incidents are open", "bold red"
+        silent = ", ".join(
+            f"{counts[kind]} {kind.value}" for kind in (Verdict.PAUSED, Verdict.UNWATCHED) if counts[kind]
         )
-        return 0 if is_healthy else 3
-    out = console(options)
-    if not verdicts:
-        out.print("nothing was checked yet: run `flykeep check`, or start the daemon with `flykeep run`")
-    for verdict in verdicts:
-        out.print(f"{verdict.verdict.value:<10}", style=STYLES[verdict.verdict], end=" ")
-        out.print(_headline(verdict, now=now), markup=False)
-        if is_explained:
-            print_findings(out, verdict.findings, now=now)
-    if incidents:
-        out.print(f"{len(incidents)} open incidents: see `flykeep incidents`", style="yellow")
-    if not is_daemon_alive:
-        out.print("no daemon is running: nothing happens on schedule", style="yellow")
-    return 0 if is_healthy else 3
+        if not counts[Verdict.HEALTHY]:
+            return f"nothing is judged: {silent}", "bold yellow"
+        every = f"everything is restorable as wanted: {counts[Verdict.HEALTHY]} of {total} healthy"
+        return every + (f", {silent}" if silent else ""), "bold green"
 
 
-_MISSED_CHECKS = 4
-_FINE = frozenset({Verdict.HEALTHY, Verdict.PAUSED, Verdict.UNWATCHED})
-
-
-async def _read(application: Application, target: str | None) -> tuple[list[Compliance], list[Incident]]:
+async def _read(application: Application, target: str | None) -> _Status:
     lineages = await known_lineages(application)
-    wanted = {resolve_target(TargetRef.parse(target), lineages).id} if target else None
-    async with application.catalog.transaction() as tx:
-        verdicts = [found for found in await tx.verdicts() if wanted is None or found.lineage_id in wanted]
-        incidents = list(await tx.incidents(is_open=True))
-    if wanted:
-        incidents = [incident for incident in incidents if incident.finding.subject.lineage_id in wanted]
-    return sorted(verdicts, key=lambda verdict: verdict.label), incidents
-
-
-async def _as_of_now(application: Application, verdicts: list[Compliance]) -> list[Compliance]:
-    """A pause shows as one, and a verdict that nobody renewed is not news: without checks nothing is known."""
+    wanted = resolve_target(TargetRef.parse(target), lineages).id if target else None
     now = application.clock.now()
-    too_old = longest_gap(application.settings.daemon.check) * _MISSED_CHECKS
     async with application.catalog.transaction() as tx:
+        judged = {found.lineage_id: found for found in await tx.verdicts()}
+        incidents = await tx.incidents(is_open=True)
         pauses = {pause.target: pause for pause in await tx.pauses(now=now)}
-    shown: list[Compliance] = []
-    for verdict in verdicts:
-        pause = pauses.get(verdict.lineage_id)
-        if pause is not None:
-            shown.append(replace(verdict, verdict=Verdict.PAUSED, reason=f"paused: {pause.reason}"))
-        elif now - verdict.evaluated_at > too_old:
-            reason = f"last judged {verdict.verdict.value}, but not checked since"
-            shown.append(replace(verdict, verdict=Verdict.UNKNOWN, reason=reason, is_conclusive=False))
-        else:
-            shown.append(verdict)
-    return shown
+    rules = application.settings.targets
+    never = _never_checked(rules, lineages, judged, now=now)
+    too_old = now - longest_gap(application.settings.daemon.check) * _MISSED_CHECKS
+    verdicts = [_as_of_now(one, pauses, too_old) for one in (*judged.values(), *never)]
+    if wanted:
+        verdicts = [one for one in verdicts if one.lineage_id == wanted]
+        incidents = [one for one in incidents if one.finding.subject.lineage_id == wanted]
+    is_daemon_alive = await application.owners.is_daemon_alive()
+    return _Status(sorted(verdicts, key=lambda one: one.label), incidents, is_daemon_alive, now)
 
 
-def _is_bad(incident: Incident) -> bool:
-    return incident.finding.severity.is_unhealthy
+def _never_checked(
+    rules: tuple[TargetRule, ...], lineages: Sequence[Lineage], judged: dict[LineageId, Compliance], *, now: datetime
+) -> list[Compliance]:
+    """What the configuration wants and no check has judged: volumes, and targets that no known volume matches."""
+    wanted = [lineage for lineage in lineages if lineage.id not in judged and rule_of(lineage, rules) is not None]
+    matched = {rule for lineage in lineages if (rule := rule_of(lineage, rules)) is not None}
+    volumes = [_unknown(lineage.id, lineage.label, "never checked", now) for lineage in wanted]
+    if not lineages:
+        return volumes
+    empty = [rule.match for rule in rules if rule not in matched and rule.policy.is_alarming]
+    return volumes + [_unknown(LineageId(""), match, "no known volume matches this target", now) for match in empty]
 
 
-def _headline(verdict: Compliance, *, now: datetime) -> str:
-    if verdict.restorable_as_of is None:
-        restorable = "no restorable backup"
-    else:
-        restorable = f"restorable as of {age_text(verdict.restorable_as_of, now=now)}"
-    checked = age_text(verdict.evaluated_at, now=now)
-    reason = f" ({verdict.reason})" if verdict.reason else ""
-    return f"{verdict.label}: {restorable}, never proven by a drill, checked {checked}{reason}"
+def _unknown(lineage_id: LineageId, label: str, reason: str, now: datetime) -> Compliance:
+    return Compliance(lineage_id, label, Verdict.UNKNOWN, (), now, is_conclusive=False, reason=reason)
+
+
+def _as_of_now(verdict: Compliance, pauses: dict[str, Pause], too_old: datetime) -> Compliance:
+    """A pause shows as one, and a verdict that nobody renewed is not news: without checks nothing is known."""
+    pause = pauses.get(verdict.lineage_id)
+    if pause is not None:
+        return replace(verdict, verdict=Verdict.PAUSED, reason=f"paused: {pause.reason}")
+    if verdict.evaluated_at < too_old:
+        reason = f"last judged {verdict.verdict.value}, but not checked since"
+        return replace(verdict, verdict=Verdict.UNKNOWN, reason=reason, is_conclusive=False)
+    return verdict
+
+
+def _print_document(found: _Status) -> None:
+    print_document(
+        {
+            "is_healthy": found.is_healthy,
+            "answer": found.answer[0],
+            "is_daemon_alive": found.is_daemon_alive,
+            "targets": [verdict_document(verdict) for verdict in found.verdicts],
+            "open_incidents": [incident.finding.key for incident in found.incidents],
+        }
+    )
+
+
+def _print(out: Console, found: _Status, *, is_explained: bool) -> None:
+    answer, style = found.answer
+    out.print(answer, style=style, markup=False)
+    if found.verdicts:
+        out.print()
+        rows = [_row(verdict, now=found.now) for verdict in found.verdicts]
+        columns = ("verdict", "target", "restorable as of", "proven", "checked")
+        print_table(out, *columns, rows=rows, styles=[STYLES[one.verdict] for one in found.verdicts])
+    for verdict in found.verdicts:
+        if verdict.reason or (is_explained and verdict.findings):
+            out.print()
+            out.print(verdict.label + (f": {verdict.reason}" if verdict.reason else ""), markup=False)
+        if is_explained:
+            print_findings(out, verdict.findings, now=found.now)
+    out.print()
+    if found.incidents:
+        out.print(f"{len(found.incidents)} open incidents: see `flykeep incidents`", style="yellow")
+    if not found.is_daemon_alive:
+        print_indented(out, "no daemon is running: nothing happens on schedule", by=0, style="yellow")
+
+
+def _row(verdict: Compliance, *, now: datetime) -> tuple[str, ...]:
+    is_judged = bool(verdict.lineage_id) and verdict.reason != "never checked"
+    return (
+        verdict.verdict.value,
+        verdict.label,
+        age_text(verdict.restorable_as_of, now=now) if verdict.restorable_as_of else "-",
+        "never",
+        age_text(verdict.evaluated_at, now=now) if is_judged else "never",
+    )

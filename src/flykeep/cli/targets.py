@@ -8,6 +8,8 @@ from flykeep.domain.errors import TargetNotFoundError
 from flykeep.domain.lineages import resolve_target
 from flykeep.domain.target import Lineage, TargetRef
 
+TARGET_HELP = "app/volume, or app/volume@machine where several machines mount that name."
+
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
 

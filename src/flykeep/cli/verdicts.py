@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rich.console import Console
 
-from flykeep.cli.render import age_text
+from flykeep.cli.render import age_text, print_indented
 from flykeep.domain.documents import Plain, plain
 from flykeep.domain.findings import Compliance, Finding, Severity, Verdict
 
@@ -18,7 +18,8 @@ STYLES = {
     Verdict.PAUSED: "dim",
     Verdict.UNWATCHED: "dim",
 }
-_SEVERITY_STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+FINE = frozenset({Verdict.HEALTHY, Verdict.PAUSED, Verdict.UNWATCHED})
+SEVERITY_STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 
 
 def finding_document(finding: Finding) -> dict[str, Plain]:
@@ -40,7 +41,7 @@ def verdict_document(verdict: Compliance) -> dict[str, Plain]:
     """A verdict as the JSON contract shows it."""
     return {
         "target": verdict.label,
-        "lineage_id": verdict.lineage_id,
+        "lineage_id": verdict.lineage_id or None,
         "verdict": verdict.verdict.value,
         "reason": verdict.reason,
         "is_conclusive": verdict.is_conclusive,
@@ -56,9 +57,9 @@ def verdict_document(verdict: Compliance) -> dict[str, Plain]:
 def print_findings(out: Console, findings: Sequence[Finding], *, now: datetime) -> None:
     """Each finding: what, since when, the last good backup, what to do next."""
     for finding in findings:
-        out.print(f"  {finding.severity.value:<8}", style=_SEVERITY_STYLES[finding.severity], end=" ")
-        out.print(f"{finding.code.value}  {finding.subject.label}: {finding.summary}", markup=False)
-        out.print(f"           since {age_text(finding.since_at, now=now)}", style="dim", end="", markup=False)
-        if finding.last_good_at:
-            out.print(f"; last good {age_text(finding.last_good_at, now=now)}", style="dim", end="", markup=False)
-        out.print(f"; next: {finding.next_step}", style="dim", markup=False)
+        out.print(f"  {finding.severity.value:<8}", style=SEVERITY_STYLES[finding.severity], end=" ")
+        out.print(f"{finding.code.value}  {finding.subject.label}", markup=False)
+        print_indented(out, finding.summary, by=11)
+        good = f"; last good {age_text(finding.last_good_at, now=now)}" if finding.last_good_at else ""
+        print_indented(out, f"since {age_text(finding.since_at, now=now)}{good}", by=11, style="dim")
+        print_indented(out, f"next: {finding.next_step}", by=11)
