@@ -25,6 +25,7 @@ from flykeep.jobs.delivery import Outbox
 from flykeep.jobs.doctor import Doctor
 from flykeep.jobs.export import BoundStore, ExportJob, ExportSettings
 from flykeep.jobs.facts import FactReader
+from flykeep.jobs.locating import Located
 from flykeep.jobs.reconcile import ReconcileJob
 from flykeep.jobs.runner import Jobs, Runner
 from flykeep.jobs.settle import Settler
@@ -117,7 +118,10 @@ def _assemble(
         fly, access, workers, stores, catalog, clock, ids, keys.signer, keys.index_key, _export_settings(settings)
     )
     jobs = Jobs(
-        for_target={JobKind.SNAPSHOT: SnapshotJob(fly, catalog, clock), JobKind.EXPORT: export},
+        for_target={
+            JobKind.SNAPSHOT: Located(SnapshotJob(fly, catalog, clock), fly, check.refresh_lineages),
+            JobKind.EXPORT: Located(export, fly, check.refresh_lineages),
+        },
         for_org={JobKind.CHECK: check, JobKind.RECONCILE: reconcile},
     )
     runner = Runner(catalog, clock, settings.targets, jobs)
