@@ -12,11 +12,12 @@ from flykeep.domain.incidents import IncidentChange, transition
 from flykeep.domain.lineages import rule_of
 from flykeep.domain.messages import checked_message, message_for
 from flykeep.domain.policy import TargetRule
-from flykeep.domain.subjects import notifier_subject
+from flykeep.domain.subjects import NOTIFIER, notifier_subject
 from flykeep.ports.catalog import Catalog, Transaction
 from flykeep.ports.clock import Clock, IdSource
 
 _REMIND_EVERY = timedelta(hours=24)
+_ALL = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,12 @@ class Alerting:
         scope = check_scope(judged, org)
         findings = [finding for verdict in judged for finding in verdict.findings] + list(org.findings)
         async with self.catalog.transaction() as tx:
-            changes = await self._apply(tx, findings, is_conclusive=scope.covers)
-            open_incidents = await tx.incidents(is_open=True)
+            changes = await self._apply(
+                tx,
+                findings,
+                is_conclusive=lambda finding: scope.covers(finding) or self._is_of_removed_notifier(finding),
+            )
+            open_incidents = await tx.incidents(is_open=True, limit=_ALL)
             checked = checked_message(
                 judged,
                 open_incidents,
@@ -67,6 +72,11 @@ class Alerting:
         async with self.catalog.transaction() as tx:
             await self._apply(tx, [], is_conclusive=lambda finding: finding.subject.key == key)
 
+    def _is_of_removed_notifier(self, finding: Finding) -> bool:
+        """Nobody will ever deliver through it again, so that nothing else could resolve its incident."""
+        known = {notifier_subject(recipient.name).key for recipient in self.recipients}
+        return finding.subject.key.startswith(NOTIFIER) and finding.subject.key not in known
+
     async def _apply(
         self,
         tx: Transaction,
@@ -77,7 +87,7 @@ class Alerting:
     ) -> tuple[IncidentChange, ...]:
         now = self.clock.now()
         changes = transition(
-            await tx.incidents(is_open=True, limit=10_000),
+            await tx.incidents(is_open=True, limit=_ALL),
             findings,
             is_conclusive=is_conclusive,
             now=now,

@@ -64,23 +64,31 @@ class Outbox:
         return accepted
 
     async def _deliver(self, delivery: Delivery) -> bool:
-        notifier = self.notifiers.get(delivery.notifier)
-        try:
-            if notifier is None:
-                raise NotifyError("this notifier is not configured any more", is_permanent=True)
-            async with asyncio.timeout(_SEND_LIMIT.total_seconds()):
-                await notifier.send(delivery.message)
-        except NotifyError as error:
+        error = await self._send(delivery)
+        if error is not None:
             await self._failed(delivery, error)
-            return False
-        except TimeoutError:
-            await self._failed(delivery, NotifyError(f"no answer within {_SEND_LIMIT.total_seconds():.0f} s"))
             return False
         async with self.catalog.transaction() as tx:
             await tx.delivered(delivery.id, now=self.clock.now())
         log.info("message.delivered", notifier=delivery.notifier, message=delivery.message.id)
         await self.alerting.notifier_works(delivery.notifier)
         return True
+
+    async def _send(self, delivery: Delivery) -> NotifyError | None:
+        """None where it was accepted. A defect of a notifier, which may be foreign code, must not end the daemon."""
+        notifier = self.notifiers.get(delivery.notifier)
+        if notifier is None:
+            return NotifyError("this notifier is not configured any more", is_permanent=True)
+        try:
+            async with asyncio.timeout(_SEND_LIMIT.total_seconds()):
+                await notifier.send(delivery.message)
+        except NotifyError as error:
+            return error
+        except TimeoutError:
+            return NotifyError(f"no answer within {_SEND_LIMIT.total_seconds():.0f} s")
+        except Exception as error:  # noqa: BLE001 - its words may quote a secret: only its kind is told
+            return NotifyError(f"has a defect: {type(error).__name__}")
+        return None
 
     async def _failed(self, delivery: Delivery, error: NotifyError) -> None:
         now = self.clock.now()
@@ -98,5 +106,6 @@ class Outbox:
             error=error.message,
             hint=error.next_step,
         )
-        if gives_up or attempts >= _REPORT_AFTER_ATTEMPTS:
+        is_configured = delivery.notifier in self.notifiers
+        if is_configured and (gives_up or attempts >= _REPORT_AFTER_ATTEMPTS):
             await self.alerting.notifier_fails(delivery.notifier, error.message, since_at=delivery.created_at)

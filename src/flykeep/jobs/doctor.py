@@ -89,7 +89,11 @@ class Doctor:
         if not inventory.is_complete:
             regions = ", ".join(inventory.incomplete_regions)
             found = [Examined("Fly inventory", read, f"incomplete: no answer from {regions}", "Try again later.")]
-        for state in await self._targets(inventory):
+        try:
+            states = await self._targets(inventory)
+        except FlykeepError as error:
+            return [*found, Examined("targets", "", f"{error.code}: {error}", error.next_step)]
+        for state in states:
             found.append(await self._try(f"ssh {state.lineage.label}", partial(self._reach, state)))
         return found
 

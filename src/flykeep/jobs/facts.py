@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
 
 from flykeep.domain.compliance import LineageFacts, PauseFact
@@ -107,6 +108,8 @@ class FactReader:
         for volume_id, snapshot in reading.rows or ():
             if snapshot.is_restorable:
                 await tx.record_snapshot(RecordedSnapshot(lineage.id, volume_id, lineage.app, snapshot, now))
+        if reading.rows is not None:
+            await _remember_pending(tx, lineage, reading.rows, now=now)
         machine = reading.machine
         if machine is not None and machine.config_json is not None:
             await tx.save_machine_config(machine.id, lineage_id=lineage.id, config_json=machine.config_json, now=now)
@@ -146,9 +149,32 @@ class FactReader:
             last_runs=await _last_runs(tx, lineage.id),
             last_conclusive=last if last and last.is_conclusive else None,
             proven_snapshot_at=recorded[0].snapshot.created_at if recorded else None,
-            pending_seen_at=None,
+            pending_seen_at=await _pending_seen_at(tx, lineage),
             unknown_reason=reading.unknown_reason,
         )
+
+
+async def _remember_pending(
+    tx: Transaction, lineage: Lineage, rows: Sequence[tuple[VolumeId, VolumeSnapshot]], *, now: datetime
+) -> None:
+    """Fly gives a pending snapshot no instant: its age counts from the check that saw one first."""
+    is_pending = any(
+        row.is_pending and row.created_at is None for volume_id, row in rows if volume_id == lineage.volume_id
+    )
+    known = await tx.note(_pending_note(lineage))
+    if is_pending and not known:
+        await tx.save_note(_pending_note(lineage), now.isoformat())
+    elif known and not is_pending:
+        await tx.save_note(_pending_note(lineage), "")
+
+
+async def _pending_seen_at(tx: Transaction, lineage: Lineage) -> datetime | None:
+    known = await tx.note(_pending_note(lineage))
+    return datetime.fromisoformat(known) if known else None
+
+
+def _pending_note(lineage: Lineage) -> str:
+    return f"pending:{lineage.volume_id}"
 
 
 def _pause_fact(pause: Pause | None) -> PauseFact | None:

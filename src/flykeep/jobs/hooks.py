@@ -45,7 +45,17 @@ class HookRunner:
         except BaseException:
             await self._after_failure(after, machine, journal)
             raise
-        await asyncio.shield(self._run("after-hook", after, machine, journal))
+        await self._after_success(after, machine, journal)
+
+    async def _after_success(self, after: Hook | None, machine: Machine | None, journal: Journal) -> None:
+        """Let the hook end although the run is cancelled meanwhile; bounded, and the cancellation is then passed on."""
+        hook = asyncio.ensure_future(self._run("after-hook", after, machine, journal))
+        try:
+            await asyncio.shield(hook)
+        except asyncio.CancelledError:
+            await asyncio.wait({hook}, timeout=_CLEANUP_LIMIT.total_seconds())
+            await _ended(hook)
+            raise
 
     async def _after_failure(self, after: Hook | None, machine: Machine | None, journal: Journal) -> None:
         """Thaw what the before-hook may have frozen; bounded, and safe from the cancellation that brought us here."""
@@ -54,8 +64,9 @@ class HookRunner:
             async with asyncio.timeout(_CLEANUP_LIMIT.total_seconds()):
                 await asyncio.shield(cleanup)
         except (FlyError, TimeoutError) as error:
-            cleanup.cancel()
             await journal.step("after-hook failed", error=str(error) or "no answer in time")
+        finally:
+            await _ended(cleanup)
 
     async def _run(self, name: str, hook: Hook | None, machine: Machine | None, journal: Journal) -> bool:
         if hook is None:
@@ -76,3 +87,9 @@ class HookRunner:
                 facts={"machine": machine.id, "stderr": result.stderr.strip()[-200:] or None},
             )
         return True
+
+
+async def _ended(hook: asyncio.Future[bool]) -> None:
+    """Leave no task behind; what it raised was told already, or somebody insisted on ending now."""
+    hook.cancel()
+    await asyncio.gather(hook, return_exceptions=True)

@@ -61,7 +61,8 @@ class SnapshotJob:
         lineage, hooks = work.lineage, work.rule.hooks
         volume = await self.fly.volume(lineage.app, lineage.volume_id)
         _refuse_what_cannot_work(volume)
-        machine = await self._machine(volume)
+        has_hooks = hooks.before_snapshot is not None or hooks.after_snapshot is not None
+        machine = await self._machine(volume) if has_hooks else None
         async with HookRunner(self.fly).around(
             machine, before=hooks.before_snapshot, after=hooks.after_snapshot, journal=work.journal
         ):
@@ -94,8 +95,17 @@ class SnapshotJob:
             await work.journal.step("snapshot exists already", snapshot=earlier.id)
             return SnapshotMatch(MatchState.DONE, earlier, is_coalesced=True)
         started = self.clock.monotonic()
-        request = await self._request(work, volume, before)
-        return await self._follow(work, volume, before, request, slot_at, started)
+        for _ in range(_MAX_REQUESTS):
+            request = await self._request(work, volume, before)
+            match = await self._follow(work, volume, before, request, slot_at, started)
+            if match is not None:
+                return match
+            await work.journal.step("what was under way is older than the slot, ask again")
+            before = await self.fly.snapshots(volume.app, volume.id)
+        raise SnapshotFailedError(
+            "Fly did not begin a snapshot: others were under way each time",
+            facts={"app": volume.app, "volume": volume.id},
+        )
 
     async def _request(
         self, work: TargetWork, volume: Volume, before: tuple[VolumeSnapshot, ...]
@@ -136,15 +146,20 @@ class SnapshotJob:
         request: SnapshotRequest | None,
         slot_at: datetime,
         started: float,
-    ) -> SnapshotMatch:
+    ) -> SnapshotMatch | None:
+        """The finished snapshot; None where nothing was requested and what was under way has ended, too old for the slot.
+
+        Raises SnapshotFailedError for Fly's word of failure, SnapshotTimeoutError at the deadline.
+        """
         wait = _POLL_EVERY
         last: SnapshotMatch | None = None
         while self.clock.monotonic() - started < self.deadline.total_seconds():
             await self.clock.sleep(wait)
             wait = min(wait * 1.5, _POLL_AT_MOST)
+            listed = await self.fly.snapshots(volume.app, volume.id)
             match = match_requested(
                 before,
-                await self.fly.snapshots(volume.app, volume.id),
+                listed,
                 graph_id=request.graph_id if request else None,
                 requested_at=work.run.started_at or work.run.requested_at,
                 slot_at=slot_at,
@@ -158,6 +173,8 @@ class SnapshotJob:
                 raise SnapshotFailedError(
                     f"Fly reports the snapshot as {match.status!r}", facts={"app": volume.app, "volume": volume.id}
                 )
+            if request is None and match.snapshot is None and not any(row.is_pending for row in listed):
+                return None
         status = f"; its last status was {last.status!r}" if last and last.status else ""
         raise SnapshotTimeoutError(
             f"the snapshot was not finished within {self.deadline}{status}",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from flykeep.domain import layout
 from flykeep.domain.documents import Plain, plain
+from flykeep.domain.errors import StoreError
 from flykeep.ports.catalog import Catalog, RecordedSnapshot
 from flykeep.ports.crypto import Sealer, Signer
 from flykeep.ports.store import Store
@@ -31,20 +32,29 @@ class StateWriter:
     async def write(self) -> tuple[str, ...]:
         """Renew the document in each store that does not hold this content yet; the stores written to.
 
-        Raises StoreError; the digest is remembered only after the store has taken the document.
+        The digest is remembered only after the store has taken the document. Every store is tried; then the first
+        StoreError is raised.
         """
         document = json.dumps(await self._document(), ensure_ascii=False, sort_keys=True).encode()
         digest = hashlib.sha256(document).hexdigest()
         written: list[str] = []
+        failures: list[StoreError] = []
         for name, store in self.stores.items():
             note = f"state_digest:{name}"
             async with self.catalog.transaction() as tx:
                 if await tx.note(note) == digest:
                     continue
-            await store.put(layout.STATE_KEY, self.sealer.seal(document, recipients=self.recipients))
+            try:
+                await store.put(layout.STATE_KEY, self.sealer.seal(document, recipients=self.recipients))
+            except StoreError as error:
+                error.with_facts(store=name)
+                failures.append(error)
+                continue
             async with self.catalog.transaction() as tx:
                 await tx.save_note(note, digest)
             written.append(name)
+        if failures:
+            raise failures[0]
         return tuple(written)
 
     async def _document(self) -> dict[str, Plain]:

@@ -23,7 +23,10 @@ from flykeep.domain.target import Lineage
 
 class RunLedger(Protocol):
     async def add_run(self, run: Run) -> bool:
-        """Insert a run; False, and nothing changed, where (kind, lineage, slot) exists already."""
+        """Insert a run; False, and nothing changed, where (kind, lineage, slot) exists already.
+
+        A pending run that has an owner is set aside: only that owner may claim it.
+        """
         ...
 
     async def run(self, run_id: RunId) -> Run | None: ...
@@ -44,11 +47,17 @@ class RunLedger(Protocol):
         ...
 
     async def claim(self, run_id: RunId, *, owner_id: OwnerId, now: datetime) -> bool:
-        """Make a pending run running and owned; False where it is not pending or its lineage has a running run."""
+        """Make a pending run running and owned.
+
+        False where it is not pending, is set aside for another owner, or its lineage has a running run.
+        """
         ...
 
     async def claimable(self, *, now: datetime, limit: int = 50) -> Sequence[Run]:
-        """Pending runs that are due and whose lineage has no running run; oldest due first, one per lineage."""
+        """Pending runs for anybody that are due and whose lineage has no running run.
+
+        Oldest due first, one per lineage.
+        """
         ...
 
     async def finish(self, run_id: RunId, *, outcome: Outcome, now: datetime) -> bool:
@@ -179,7 +188,9 @@ class Alerts(Protocol):
         """Put one message for one notifier into the outbox; once per (notifier, message id)."""
         ...
 
-    async def due_deliveries(self, *, now: datetime, limit: int = 50) -> Sequence[Delivery]: ...
+    async def due_deliveries(self, *, now: datetime, limit: int = 50) -> Sequence[Delivery]:
+        """Oldest first; none of a notifier that stands behind one which waits for another try."""
+        ...
 
     async def delivered(self, delivery_id: int, *, now: datetime) -> None: ...
 

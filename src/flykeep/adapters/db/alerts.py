@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, exists, insert, select, update
 
 from flykeep.adapters.db.statements import Statements
 from flykeep.adapters.db.tables import deliveries, incidents, marks, notes, verdicts
@@ -101,9 +101,13 @@ class SqlAlerts:
         )
 
     async def due_deliveries(self, *, now: datetime, limit: int = 50) -> Sequence[Delivery]:
-        """Longest due first."""
-        query = select(deliveries).where(deliveries.c.next_attempt_at <= now)
-        rows = await self._do.rows(query.order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(limit))
+        """Oldest first. What stands behind a message of its notifier that waits for another try waits with it."""
+        ahead = deliveries.alias("ahead")
+        is_held = exists().where(
+            ahead.c.notifier == deliveries.c.notifier, ahead.c.id < deliveries.c.id, ahead.c.next_attempt_at > now
+        )
+        query = select(deliveries).where(deliveries.c.next_attempt_at <= now, ~is_held)
+        rows = await self._do.rows(query.order_by(deliveries.c.id).limit(limit))
         return tuple(_delivery(row) for row in rows)
 
     async def delivered(self, delivery_id: int, *, now: datetime) -> None:
