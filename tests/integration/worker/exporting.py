@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import itertools
 import subprocess
 import sys
@@ -10,10 +12,16 @@ from pathlib import Path
 
 import pyrage
 
+from flykeep.adapters.system import SystemClock
+from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.ids import ExportId
 from flykeep.ports.fly import SshAccess
 from flykeep.ports.store import StoreOrder
 from flykeep.ports.worker import CompressionOrder, ExportOrder, ExportResult, IndexOrder, VerifyOrder
+from flykeep.worker.channel import Flow
+from flykeep.worker.export import Export
+from flykeep.worker.report import Reporter
+from flykeep.worker.verify import read_index
 
 _IDS = itertools.count(1)
 MIB = 1 << 20
@@ -80,6 +88,15 @@ def index_order(order: ExportOrder, result: ExportResult, keys: Keys, *, contain
         contains=contains,
         deadline_s=60.0,
     )
+
+
+async def exported_here(order: ExportOrder, keys: Keys) -> tuple[ExportResult, list[IndexEntry]]:
+    """An export within this process, and the entries of its index: what a worker does, without its start."""
+    export = Export(order, flow=Flow(), reporter=Reporter(io.BytesIO(), SystemClock()))
+    result = await asyncio.to_thread(export.run)
+    sealed = (Path(str(order.store.path)) / result.index.key).read_bytes()
+    _, entries = read_index(iter([pyrage.decrypt(sealed, [keys.index])]))
+    return result, list(entries)
 
 
 def restore_by_hand(objects: list[Path], keys: Keys, into: Path) -> None:

@@ -68,6 +68,11 @@ def _is_worker(process: psutil.Process) -> bool:
     return False
 
 
+def opened_by(pid: int) -> list[str]:
+    """What a process's descriptors point to; not all of it are paths."""
+    return [str(descriptor.readlink()) for descriptor in Path(f"/proc/{pid}/fd").iterdir()]
+
+
 async def next_run_succeeds(workers: LocalWorkers, sshd: Sshd, tree: Path, store: StoreOrder, keys: Keys) -> None:
     order = export_order(sshd.access(), tree, store, keys)
     result = await workers.export(order, on_progress=lambda _: None)
@@ -331,3 +336,21 @@ async def test_no_failure_repeats_the_key_or_the_stores_secret(
     body = "".join(order.access.private_key.splitlines()[1:-1])
     for secret in ("standin-secret", body[:40], order.access.certificate):
         assert secret not in said
+
+
+async def test_keys_stand_in_no_argument_no_environment_and_no_file(
+    workers: LocalWorkers, gnu_sshd: Sshd, proxy: Proxy, tree: Path, s3_store: StoreOrder, keys: Keys
+) -> None:
+    order = export_order(gnu_sshd.access(port=proxy.port), tree, s3_store, keys)
+    export = await started(workers, order, proxy)
+    family = workers_alive()
+    body = "".join(order.access.private_key.splitlines()[1:-1])
+    secrets = (body[:40], order.access.certificate.split()[1][:60], "standin-secret", str(tree))
+    for process in family:
+        seen = " ".join(process.cmdline()) + " ".join(f"{name}={value}" for name, value in process.environ().items())
+        assert [secret for secret in secrets if secret in seen] == []
+    targets = {target for process in family for target in opened_by(process.pid)}
+    assert [target for target in targets if "key" in target and not target.startswith("/memfd:")] == []
+    assert any(target.startswith("/memfd:key") for target in targets)
+    proxy.release()
+    await export

@@ -10,7 +10,7 @@ import pytest
 from flykeep.adapters.launchers.local import LocalWorkers
 from flykeep.domain.errors import ConfigError
 from flykeep.ports.store import StoreOrder
-from tests.integration.worker.exporting import Keys, export_order, index_order, verify_order
+from tests.integration.worker.exporting import Keys, export_order, exported_here, verify_order
 from tests.sshd import Sshd
 
 FILES = [
@@ -56,7 +56,6 @@ def tree(tmp_path: Path) -> Path:
 )
 async def test_exactly_the_selected_files_are_taken(
     sshd: Sshd,
-    workers: LocalWorkers,
     store: StoreOrder,
     keys: Keys,
     tree: Path,
@@ -65,40 +64,36 @@ async def test_exactly_the_selected_files_are_taken(
     expected: set[bytes],
 ) -> None:
     order = export_order(sshd.access(), tree, store, keys, include=include, exclude=exclude)
-    result = await workers.export(order, on_progress=lambda _: None)
+    result, entries = await exported_here(order, keys)
 
-    async with workers.index(index_order(order, result, keys)) as entries:
-        taken = {entry.path.removeprefix(b"./") async for entry in entries if entry.sha256 is not None}
-    assert taken == expected
+    assert {entry.path.removeprefix(b"./") for entry in entries if entry.sha256 is not None} == expected
     assert result.changed == ()
 
 
 async def test_gnu_tar_brings_the_directories_above_a_selected_file(
-    gnu_sshd: Sshd, workers: LocalWorkers, store: StoreOrder, keys: Keys, tree: Path
+    gnu_sshd: Sshd, store: StoreOrder, keys: Keys, tree: Path
 ) -> None:
     order = export_order(gnu_sshd.access(), tree, store, keys, include=("agents/*/sessions/*.jsonl",))
-    result = await workers.export(order, on_progress=lambda _: None)
-    async with workers.index(index_order(order, result, keys)) as entries:
-        paths = [entry.path async for entry in entries]
+    _, entries = await exported_here(order, keys)
+    paths = [entry.path for entry in entries]
     assert paths == [b"./agents/", b"./agents/a/", b"./agents/a/sessions/", b"./agents/a/sessions/1.jsonl"]
 
 
 async def test_busybox_without_excludes_takes_the_root_directory_and_lost_and_found_too(
-    busybox_sshd: Sshd, workers: LocalWorkers, store: StoreOrder, keys: Keys, tree: Path
+    busybox_sshd: Sshd, store: StoreOrder, keys: Keys, tree: Path
 ) -> None:
     order = export_order(busybox_sshd.access(), tree, store, keys)
-    result = await workers.export(order, on_progress=lambda _: None)
-    async with workers.index(index_order(order, result, keys)) as entries:
-        paths = {entry.path async for entry in entries}
+    _, entries = await exported_here(order, keys)
+    paths = {entry.path for entry in entries}
     assert {b"./", b"./lost+found/inode"} <= paths
 
 
 async def test_an_include_that_matches_nothing_stops_the_export_and_is_named(
-    sshd: Sshd, workers: LocalWorkers, store: StoreOrder, keys: Keys, tree: Path
+    sshd: Sshd, store: StoreOrder, keys: Keys, tree: Path
 ) -> None:
     order = export_order(sshd.access(), tree, store, keys, include=("crocbot.json", "agents/*/nothing"))
     with pytest.raises(ConfigError, match=r"agents/\*/nothing"):
-        await workers.export(order, on_progress=lambda _: None)
+        await exported_here(order, keys)
 
 
 async def test_an_export_without_encryption_is_plain_zstd_and_verifies(
@@ -111,11 +106,9 @@ async def test_an_export_without_encryption_is_plain_zstd_and_verifies(
         await workers.verify(verify_order(order, result, None, level=level), on_progress=lambda _: None)
 
 
-async def test_open_sqlite_databases_are_named(
-    sshd: Sshd, workers: LocalWorkers, store: StoreOrder, keys: Keys, tree: Path
-) -> None:
+async def test_open_sqlite_databases_are_named(sshd: Sshd, store: StoreOrder, keys: Keys, tree: Path) -> None:
     for name, content in [("app.db", "x"), ("app.db-wal", "x"), ("b.db", "x"), ("b.db-wal", ""), ("stray-wal", "x")]:
         (tree / "agents" / name).write_text(content)
     order = export_order(sshd.access(), tree, store, keys)
-    result = await workers.export(order, on_progress=lambda _: None)
+    result, _ = await exported_here(order, keys)
     assert result.open_databases == ("agents/app.db-wal",)
