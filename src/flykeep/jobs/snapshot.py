@@ -68,8 +68,7 @@ class SnapshotJob:
         ):
             match = await self._take(work, volume)
         snapshot = match.snapshot
-        if snapshot is None:  # done implies a snapshot; anything else was raised
-            raise SnapshotFailedError("the snapshot finished without a row in the list")
+        assert snapshot is not None  # done implies a snapshot; anything else was raised
         await self._record(work, volume, snapshot)
         result = SnapshotResult(
             snapshot_id=snapshot.id,
@@ -114,7 +113,9 @@ class SnapshotJob:
 
         A create call is not idempotent: an unknown outcome is settled by looking before it is repeated.
         """
-        for attempt in range(1, _MAX_REQUESTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             await work.journal.step("request snapshot", volume=volume.id, attempt=attempt)
             try:
                 return await self.fly.request_snapshot(volume.app, volume.id)
@@ -127,7 +128,6 @@ class SnapshotJob:
                     return None
                 if attempt == _MAX_REQUESTS:
                     raise
-        raise SnapshotFailedError("Fly gave no answer to the request", facts={"volume": volume.id})
 
     async def _appeared(self, volume: Volume, before: tuple[VolumeSnapshot, ...]) -> bool:
         for _ in range(3):
@@ -147,7 +147,7 @@ class SnapshotJob:
         slot_at: datetime,
         started: float,
     ) -> SnapshotMatch | None:
-        """The finished snapshot; None where nothing was requested and what was under way has ended, too old for the slot.
+        """The finished snapshot; None where nothing was requested and what was under way has ended, too old.
 
         Raises SnapshotFailedError for Fly's word of failure, SnapshotTimeoutError at the deadline.
         """

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,7 +126,7 @@ async def test_a_status_nobody_knows_is_named(at: Workplace) -> None:
     ],
 )
 async def test_what_is_wrong_with_the_volume_itself_is_found(
-    tmp_path: Path, changes: dict[str, object], code: FindingCode
+    tmp_path: Path, changes: dict[str, Any], code: FindingCode
 ) -> None:
     async with workplace(tmp_path, scenario=one_volume(**changes)) as at:
         assert await at.found() == {code}
@@ -345,10 +346,10 @@ def state_file(at: Workplace) -> Path:
     return at.sim.directory / "store" / STATE
 
 
-def opened_state(at: Workplace) -> dict[str, object]:
+def opened_state(at: Workplace) -> dict[str, Any]:
     lines = (at.sim.directory / "age-identity.txt").read_text().splitlines()
     secret = next(line for line in lines if line.startswith("AGE-SECRET-KEY-"))
-    document: dict[str, object] = json.loads(open_sealed(state_file(at).read_bytes(), identity=secret))
+    document: dict[str, Any] = json.loads(open_sealed(state_file(at).read_bytes(), identity=secret))
     return document
 
 
@@ -358,7 +359,7 @@ async def test_the_state_document_holds_what_a_rebuild_needs_and_opens_with_the_
     run = await at.run(JobKind.CHECK)
     assert "state renewed" in await at.step_names(run)
     document = opened_state(at)
-    (lineage,) = document["lineages"]  # type: ignore[misc]
+    (lineage,) = document["lineages"]
     assert lineage["volume_ids"] == [at.volume.id]
     assert [row["id"] for row in lineage["snapshots"]] == [at.volume.snapshots[-1].id]
     assert lineage["machine_config"]["guest"] == at.machine.config["guest"]
@@ -374,7 +375,7 @@ async def test_the_state_document_is_written_again_only_when_it_has_changed(at: 
     assert "state renewed" not in await at.step_names(quiet)
     added = at.sim.world.add_snapshot(at.volume, age=timedelta(0))
     await at.run(JobKind.CHECK)
-    (lineage,) = opened_state(at)["lineages"]  # type: ignore[misc]
+    (lineage,) = opened_state(at)["lineages"]
     assert lineage["snapshots"][0]["id"] == added.id
 
 
@@ -382,7 +383,7 @@ async def test_a_lineage_without_a_saved_configuration_is_in_the_state_document_
     at.volume.attached_machine_id = None
     at.machine.config["mounts"] = []
     await at.run(JobKind.CHECK)
-    (lineage,) = opened_state(at)["lineages"]  # type: ignore[misc]
+    (lineage,) = opened_state(at)["lineages"]
     assert lineage["machine_config"] is None
 
 

@@ -13,7 +13,7 @@ from flykeep.domain.errors import NotifyError
 from flykeep.domain.findings import Delivery, Message, MessageKind, Severity
 from flykeep.jobs import delivery
 from flykeep.jobs.delivery import Outbox
-from tests.integration.jobs.workplace import HOUR, Inbox, Workplace, inboxes, workplace
+from tests.integration.jobs.workplace import HOUR, Inbox, Workplace, inboxes, until, workplace
 
 SECOND = timedelta(seconds=1)
 FAILING = "notifier.failing"
@@ -219,6 +219,7 @@ async def test_a_delivery_whose_record_was_lost_is_made_again_rather_than_never(
 
 async def test_the_daemons_loop_delivers_what_arrives_within_a_second(at: Workplace, hook: Inbox) -> None:
     loop = asyncio.create_task(at.application.outbox.run())
+    await until(lambda: at.clock.sleeper_count > 0)
     await enqueue(at, 1)
     while not hook.messages:
         await asyncio.sleep(0.002)
