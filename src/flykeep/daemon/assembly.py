@@ -19,8 +19,8 @@ async def run_daemon(application: Application) -> None:
     settings = application.settings
     owner_id = OwnerId(f"daemon-{application.ids.token()}")
     signals = StopSignals()
-    listener = listen(settings.http.host, settings.http.port)
     async with application.owners.hold(owner_id, is_daemon=True):
+        listener = listen(settings.http.host, settings.http.port)
         signals.install()
         try:
             await Supervisor(

@@ -30,6 +30,7 @@ class Executor:
     owner_id: OwnerId
     max_parallel: int
     _running: dict[RunId, asyncio.Task[None]] = field(default_factory=dict)
+    _claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
     _is_draining: bool = False
 
     @property
@@ -40,22 +41,25 @@ class Executor:
         """Work until drained or cancelled; cancelling interrupts the runs and waits until that is recorded."""
         async with asyncio.TaskGroup() as group:
             while not self._is_draining:
-                await self._claim_due(group)
+                async with self._claiming:
+                    await self._claim_due(group)
                 await self.clock.sleep(_LOOK_EVERY)
 
     async def drain(self, *, within: timedelta) -> None:
         """Claim nothing more, let running runs end, and interrupt those that have not ended in time."""
         self._is_draining = True
-        waited = timedelta(0)
-        while self._running and waited < within:
+        async with self._claiming:  # what is being claimed just now belongs to what runs
+            ends_at = self.clock.monotonic() + within.total_seconds()
+        while self._running and self.clock.monotonic() < ends_at:
             await self.clock.sleep(_LOOK_EVERY)
-            waited += _LOOK_EVERY
-        self.interrupt()
+        await self.interrupt()
 
-    def interrupt(self) -> None:
-        """Cancel what runs; each run records itself as interrupted."""
-        for task in list(self._running.values()):
-            task.cancel()
+    async def interrupt(self) -> None:
+        """Claim nothing more, and cancel what runs; each run records itself as interrupted."""
+        self._is_draining = True
+        async with self._claiming:
+            for task in list(self._running.values()):
+                task.cancel()
 
     async def _claim_due(self, group: asyncio.TaskGroup) -> None:
         free = self.max_parallel - len(self._running)

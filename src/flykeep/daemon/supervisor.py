@@ -40,8 +40,6 @@ class Supervisor:
         """Reconcile, then work until a signal; drain, deliver what is left, and return."""
         pulse = Pulse(self.clock)
         report = await self.reconcile.reconcile(is_applied=True)
-        for run_id in report.interrupted:
-            log.warning("run.interrupted", run=run_id, why="the process executing it died")
         log.info("daemon.started", interrupted=len(report.interrupted), bind=str(self.listener.getsockname()[:2]))
         async with asyncio.TaskGroup() as group:
             helpers = [
@@ -74,7 +72,7 @@ class Supervisor:
         if not drain.done():
             log.warning("daemon.interrupting", running=self.executor.running_count)
             drain.cancel()
-            self.executor.interrupt()
+            await self.executor.interrupt()
         insisted.cancel()
         await asyncio.gather(drain, insisted, return_exceptions=True)
 

@@ -95,9 +95,7 @@ class Ticker:
         return await self._add(tx, duty, Slot.scheduled(plan.run), due_at=max(now, plan.run + wait), now=now)
 
     async def _retry(self, tx: Transaction, duty: Duty, newest: datetime, now: datetime) -> int:
-        retry = plan_retry(
-            await tx.runs(lineage_id=duty.lineage_id, kind=duty.kind, scheduled_at=newest, limit=10), now=now
-        )
+        retry = plan_retry(await tx.runs(lineage_id=duty.lineage_id, kind=duty.kind, scheduled_at=newest), now=now)
         if retry is None:
             return 0
         slot, due_at = retry

@@ -24,11 +24,12 @@ from flykeep.domain.errors import FlykeepError, IntegrityError, StorePreconditio
 from flykeep.domain.fly import Volume
 from flykeep.domain.ids import ExportId
 from flykeep.domain.plans import ExportPlan, plan_export
+from flykeep.domain.policy import JobKind, TargetRule
 from flykeep.domain.restore_text import RESTORE_TEXT
 from flykeep.domain.run import Outcome, RunState
 from flykeep.jobs.context import TargetWork
 from flykeep.jobs.hooks import HookRunner
-from flykeep.jobs.settle import Settler
+from flykeep.jobs.settle import BEGUN, COMMITTED, SETTLED, Settler, export_intents
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock, IdSource
 from flykeep.ports.crypto import IndexKey, Signer
@@ -100,15 +101,18 @@ class ExportJob:
     settings: ExportSettings
 
     async def run(self, work: TargetWork) -> Outcome:
+        earlier = await self._earlier_copies(work)
+        if earlier and len(earlier) == len(work.rule.policy.copies):
+            return _outcome(list(earlier.values()))
         volume = await self.fly.volume(work.lineage.app, work.lineage.volume_id)
         attached = volume.attached_machine_id
         machine = await self.fly.machine(volume.app, attached) if attached else None
         plan = plan_export(work.rule, volume=volume, machine=machine, request=work.run.request)
         export_id = ExportId(self.ids.run_id())
         await work.journal.step("plan", source=plan.source, why="; ".join(plan.reasons))
-        copies: list[Artifact] = []
+        copies = list(earlier.values())
         failures: list[FlykeepError] = []
-        for name in plan.stores:
+        for name in (store for store in plan.stores if store not in earlier):
             try:
                 copies.append(await self._copy(work, plan, volume, export_id, self.stores[name]))
             except FlykeepError as error:
@@ -116,7 +120,28 @@ class ExportJob:
                 failures.append(error.with_facts(store=name))
         if failures:
             raise failures[0]
-        return _outcome(export_id, copies)
+        return _outcome(copies)
+
+    async def _earlier_copies(self, work: TargetWork) -> dict[str, Artifact]:
+        """What earlier attempts of the same slot committed, by store, so that no store gets the slot twice.
+
+        Such an attempt was interrupted between its manifest and its end, and reconcile adopted the artifact; or it
+        failed for another store.
+        """
+        slot_at, rule = work.run.slot.scheduled_at, work.rule
+        if slot_at is None:
+            return {}
+        wanted = {copy.store for copy in rule.policy.copies}
+        found: dict[str, Artifact] = {}
+        async with self.catalog.transaction() as tx:
+            runs = await tx.runs(lineage_id=work.lineage.id, kind=JobKind.EXPORT, scheduled_at=slot_at)
+            for run in runs:
+                for intent in export_intents(await tx.steps(run.id)):
+                    copies = await tx.artifact(intent.export_id)
+                    found |= {copy.store: copy for copy in copies if copy.store in wanted and _is_of(copy, rule)}
+        for copy in found.values():
+            await work.journal.step("exported already", export_id=copy.export_id, store=copy.store)
+        return found
 
     async def _copy(
         self, work: TargetWork, plan: ExportPlan, volume: Volume, export_id: ExportId, target: BoundStore
@@ -124,7 +149,7 @@ class ExportJob:
         """Export into one store and commit; on any failure, cancellation included, leave nothing behind."""
         started_at = self.clock.now()
         prefix = layout.artifact_prefix(work.lineage.app, work.lineage.volume_name, export_id, started_at)
-        await work.journal.step("export", export_id=export_id, store=target.store.name, prefix=prefix)
+        await work.journal.step(BEGUN, export_id=export_id, store=target.store.name, prefix=prefix)
         try:
             hooks = work.rule.hooks
             async with HookRunner(self.fly).around(
@@ -139,7 +164,7 @@ class ExportJob:
         except BaseException:
             await self._abandon(work, target.store, prefix)
             raise
-        await work.journal.step("committed", export_id=export_id, store=target.store.name)
+        await work.journal.step(COMMITTED, export_id=export_id, store=target.store.name)
         return artifact
 
     async def _order(self, plan: ExportPlan, export_id: ExportId, prefix: str, target: BoundStore) -> ExportOrder:
@@ -239,13 +264,19 @@ class ExportJob:
             cleanup.cancel()
             await work.journal.step("left behind", store=store.name, prefix=prefix, error=str(error) or "timed out")
             return
-        await work.journal.step("settled", store=store.name, removed=len(settled.removed))
+        await work.journal.step(SETTLED, store=store.name, removed=len(settled.removed))
 
 
-def _outcome(export_id: ExportId, copies: list[Artifact]) -> Outcome:
+def _is_of(copy: Artifact, rule: TargetRule) -> bool:
+    """Whether the copy is good and holds what the configuration asks for now."""
+    origin = copy.manifest.origin
+    return not copy.is_failed and (origin.paths, origin.excluded) == (rule.include, rule.exclude)
+
+
+def _outcome(copies: list[Artifact]) -> Outcome:
     document = copies[0].manifest
     result = ExportJobResult(
-        export_id=export_id,
+        export_id=document.export_id,
         outcome=document.outcome,
         consistency=document.consistency,
         satisfies_rpo=all(copy.satisfies_rpo for copy in copies),

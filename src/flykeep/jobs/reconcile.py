@@ -6,15 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from flykeep.domain.documents import to_json
-from flykeep.domain.errors import SignatureError
+from flykeep.domain.errors import IntegrityError, StoreError
 from flykeep.domain.ids import RunId
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Outcome, Run, RunState, Step
 from flykeep.jobs.context import OrgWork
-from flykeep.jobs.runner import interrupted_outcome
-from flykeep.jobs.settle import Settler
+from flykeep.jobs.orphans import close_orphan, orphans_of
+from flykeep.jobs.settle import SETTLED, ExportIntent, Settler, unsettled
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock
 from flykeep.ports.ownership import Owners
@@ -42,15 +43,6 @@ class ReconcileReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Intent:
-    """A journalled export: flykeep named this prefix before it wrote there, so it may remove what stands there."""
-
-    run_id: RunId
-    store: str
-    prefix: str
-
-
-@dataclass(frozen=True, slots=True)
 class ReconcileJob:
     """What flykeep did not journal creating is never touched."""
 
@@ -71,60 +63,46 @@ class ReconcileJob:
         dead = await self._dead_runs()
         if is_applied:
             for run in dead:
-                await self._close(run)
-        leftovers = [await self._settle(intent, is_applied=is_applied) for intent in await self._intents(dead)]
+                await close_orphan(run, self.catalog, now=self.clock.now())
+        leftovers = [
+            await self._settle(run_id, intent, is_applied=is_applied) for run_id, intent in await self._intents(dead)
+        ]
         return ReconcileReport(tuple(run.id for run in dead), tuple(leftovers), is_applied)
 
     async def _dead_runs(self) -> list[Run]:
         async with self.catalog.transaction() as tx:
-            running = [run for run in await tx.runs(is_open=True, limit=1000) if run.state is RunState.RUNNING]
-        return [run for run in running if run.owner_id is None or not await self.owners.is_alive(run.owner_id)]
+            open_runs = await tx.runs(is_open=True, limit=1000)
+        return await orphans_of(open_runs, self.owners)
 
-    async def _close(self, run: Run) -> None:
-        async with self.catalog.transaction() as tx:
-            await tx.finish(run.id, outcome=interrupted_outcome("the process executing it died"), now=self.clock.now())
-
-    async def _intents(self, dead: Sequence[Run]) -> list[_Intent]:
+    async def _intents(self, dead: Sequence[Run]) -> list[tuple[RunId, ExportIntent]]:
         """Exports journalled as begun and neither committed nor settled, of runs that are over."""
         now = self.clock.now()
-        intents: list[_Intent] = []
+        intents: list[tuple[RunId, ExportIntent]] = []
         async with self.catalog.transaction() as tx:
             ended = await tx.runs(kind=JobKind.EXPORT, is_open=False, limit=1000)
             recent = [run for run in ended if run.ended_at and now - run.ended_at < _LOOK_BACK]
             exports = {run.id: run for run in [*recent, *dead] if run.kind is JobKind.EXPORT}
             for run_id in exports:
-                intents.extend(_unsettled(run_id, await tx.steps(run_id)))
+                intents.extend((run_id, intent) for intent in unsettled(await tx.steps(run_id)))
         return intents
 
-    async def _settle(self, intent: _Intent, *, is_applied: bool) -> Leftover:
+    async def _settle(self, run_id: RunId, intent: ExportIntent, *, is_applied: bool) -> Leftover:
+        """A store that does not answer is asked again next time: it must not keep a daemon from starting."""
+        left = partial(Leftover, run_id, intent.store, intent.prefix)
         store = self.stores.get(intent.store)
         if store is None:
-            return Leftover(intent.run_id, intent.store, intent.prefix, "kept: the store is not configured any more")
+            return left("kept: the store is not configured any more")
         try:
             settled = await self.settler.settle(store, intent.prefix, is_applied=is_applied)
-        except SignatureError as error:
-            return Leftover(intent.run_id, intent.store, intent.prefix, f"kept: {error.message}")
+        except (StoreError, IntegrityError) as error:
+            return left(f"kept: {error.message}")
         if is_applied:
-            await self._journal_settled(intent)
+            await self._journal_settled(run_id, intent.store)
         if settled.artifact is not None:
-            return Leftover(intent.run_id, intent.store, intent.prefix, "adopt")
-        action = "remove" if settled.removed else "nothing left"
-        return Leftover(intent.run_id, intent.store, intent.prefix, action, settled.removed)
+            return left("adopt")
+        return left("remove" if settled.removed else "nothing left", settled.removed)
 
-    async def _journal_settled(self, intent: _Intent) -> None:
+    async def _journal_settled(self, run_id: RunId, store: str) -> None:
         async with self.catalog.transaction() as tx:
-            number = len(await tx.steps(intent.run_id)) + 1
-            detail = json.dumps({"store": intent.store})
-            await tx.add_step(Step(intent.run_id, number, "settled", self.clock.now(), detail))
-
-
-def _unsettled(run_id: RunId, steps: Sequence[Step]) -> list[_Intent]:
-    begun: dict[str, _Intent] = {}
-    for step in steps:
-        detail = json.loads(step.detail) if step.detail else {}
-        store = detail.get("store", "")
-        if step.name == "export":
-            begun[store] = _Intent(run_id, store, detail["prefix"])
-        elif step.name in {"committed", "settled"}:
-            begun.pop(store, None)
-    return list(begun.values())
+            number = len(await tx.steps(run_id)) + 1
+            await tx.add_step(Step(run_id, number, SETTLED, self.clock.now(), json.dumps({"store": store})))

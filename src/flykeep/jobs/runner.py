@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from flykeep.domain.errors import FlykeepError, InternalError, RefusalError, TargetNotFoundError
+from flykeep.domain.errors import FlykeepError, InternalError, RefusalError, StateError, TargetNotFoundError
 from flykeep.domain.policy import JobKind, TargetRule, rule_for
 from flykeep.domain.run import Failure, Outcome, Run, RunState, Step
 from flykeep.domain.target import ORG_LINEAGE, Lineage
@@ -67,9 +67,11 @@ class Runner:
             try:
                 outcome = await self._attempt(run, watcher)
             except asyncio.CancelledError:
-                await self._record_interruption(run)
+                outcome = interrupted_outcome("the process was asked to stop")
+                await self._record_interruption(run, outcome)
+                self._log(run, outcome, self.clock.monotonic() - started)
                 raise
-            await self._finish(run, outcome)
+            await self._record(run, outcome)
             self._log(run, outcome, self.clock.monotonic() - started)
             return outcome
 
@@ -98,7 +100,10 @@ class Runner:
         with structlog.contextvars.bound_contextvars(app=lineage.app, volume=lineage.volume_name):
             progress = _Progress(journal, self.clock, watcher)
             work = TargetWork(run, lineage, rule, journal, on_progress=progress)
-            return await self.jobs.for_target[run.kind].run(work)
+            try:
+                return await self.jobs.for_target[run.kind].run(work)
+            finally:
+                await progress.close()
 
     async def _lineage(self, run: Run) -> Lineage:
         async with self.catalog.transaction() as tx:
@@ -107,19 +112,27 @@ class Runner:
                     return lineage
         raise TargetNotFoundError("the run's target is not in the catalog any more", facts={"run": run.id})
 
-    async def _finish(self, run: Run, outcome: Outcome) -> None:
-        async with self.catalog.transaction() as tx:
-            await tx.finish(run.id, outcome=outcome, now=self.clock.now())
-
-    async def _record_interruption(self, run: Run) -> None:
-        """Shielded: the cancellation that brought us here must not lose the record. Reconcile is the second line."""
-        outcome = interrupted_outcome("the process was asked to stop")
+    async def _record(self, run: Run, outcome: Outcome) -> None:
+        """Write the outcome down; a cancellation meanwhile is raised after that. Reconcile is the second line."""
+        record = asyncio.ensure_future(self._finish(run, outcome))
         try:
-            async with asyncio.timeout(_RECORD_LIMIT.total_seconds()):
-                await asyncio.shield(asyncio.ensure_future(self._finish(run, outcome)))
-        except (FlykeepError, TimeoutError) as error:
+            await asyncio.shield(record)
+        except asyncio.CancelledError:
+            await asyncio.wait({record})
+            raise
+
+    async def _record_interruption(self, run: Run, outcome: Outcome) -> None:
+        try:
+            await self._record(run, outcome)
+        except FlykeepError as error:
             log.error("run.interruption_not_recorded", error=str(error))  # noqa: TRY400 - the reason is enough
-        self._log(run, outcome, 0.0)
+
+    async def _finish(self, run: Run, outcome: Outcome) -> None:
+        try:
+            async with asyncio.timeout(_RECORD_LIMIT.total_seconds()), self.catalog.transaction() as tx:
+                await tx.finish(run.id, outcome=outcome, now=self.clock.now())
+        except TimeoutError as error:
+            raise StateError(f"the outcome of run {run.id} could not be recorded in time") from error
 
     @staticmethod
     def _log(run: Run, outcome: Outcome, took_s: float) -> None:
@@ -151,11 +164,20 @@ class _Progress:
         due = self._clock.monotonic() - self._journalled >= _PROGRESS_EVERY.total_seconds()
         if due and (self._pending is None or self._pending.done()):
             self._journalled = self._clock.monotonic()
-            self._pending = asyncio.ensure_future(
-                self._journal.step(
-                    f"progress: {progress.phase}", tar_bytes=progress.tar_bytes, stored_bytes=progress.stored_bytes
-                )
+            self._pending = asyncio.ensure_future(self._keep(progress))
+
+    async def close(self) -> None:
+        """Let the step that is being written be written."""
+        if self._pending is not None:
+            await asyncio.wait({self._pending})
+
+    async def _keep(self, progress: Progress) -> None:
+        try:
+            await self._journal.step(
+                f"progress: {progress.phase}", tar_bytes=progress.tar_bytes, stored_bytes=progress.stored_bytes
             )
+        except FlykeepError as error:  # a run must not fail for what is only shown; its end is recorded or raises
+            log.warning("run.progress_not_journalled", run=self._journal.run.id, error=str(error))
 
 
 def failure_of(error: FlykeepError) -> Failure:

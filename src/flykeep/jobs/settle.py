@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flykeep.domain import layout, manifest
 from flykeep.domain.artifact import Artifact, SignedManifest
 from flykeep.domain.errors import StoreNotFoundError
+from flykeep.domain.ids import ExportId
+from flykeep.domain.run import Step
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock
 from flykeep.ports.crypto import Signer
 from flykeep.ports.store import Store
+
+BEGUN = "export"
+COMMITTED = "committed"
+SETTLED = "settled"
+"""Names of the journalled steps by which the next process knows what this one may have left."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportIntent:
+    """A journalled export: flykeep named this prefix before it wrote there, so it may remove what stands there."""
+
+    export_id: ExportId
+    store: str
+    prefix: str
+
+
+def export_intents(steps: Sequence[Step]) -> tuple[ExportIntent, ...]:
+    """The exports a run journalled as begun, one per store."""
+    details = [json.loads(step.detail) for step in steps if step.name == BEGUN]
+    return tuple(ExportIntent(ExportId(one["export_id"]), one["store"], one["prefix"]) for one in details)
+
+
+def unsettled(steps: Sequence[Step]) -> tuple[ExportIntent, ...]:
+    """Those of them that were neither committed nor cleaned up."""
+    over = {json.loads(step.detail)["store"] for step in steps if step.name in {COMMITTED, SETTLED}}
+    return tuple(intent for intent in export_intents(steps) if intent.store not in over)
 
 
 @dataclass(frozen=True, slots=True)

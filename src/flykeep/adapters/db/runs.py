@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, exists, func, insert, select, update
+from sqlalchemy import Row, exists, func, insert, or_, select, update
 
 from flykeep.adapters.db.statements import Statements
 from flykeep.adapters.db.tables import run_steps, runs
@@ -80,7 +80,12 @@ class SqlRunLedger:
         is_busy = exists().where(other.c.lineage_id == runs.c.lineage_id, other.c.state == RunState.RUNNING.value)
         claimed = await self._do.change(
             update(runs)
-            .where(runs.c.id == run_id, runs.c.state == RunState.PENDING.value, ~is_busy)
+            .where(
+                runs.c.id == run_id,
+                runs.c.state == RunState.PENDING.value,
+                or_(runs.c.owner_id.is_(None), runs.c.owner_id == owner_id),
+                ~is_busy,
+            )
             .values(state=RunState.RUNNING.value, owner_id=owner_id, started_at=now)
         )
         return claimed == 1
@@ -92,7 +97,12 @@ class SqlRunLedger:
         turn = func.row_number().over(partition_by=runs.c.lineage_id, order_by=oldest_first)
         due = (
             select(runs.c.id, turn.label("turn"))
-            .where(runs.c.state == RunState.PENDING.value, runs.c.due_at <= now, ~is_busy)
+            .where(
+                runs.c.state == RunState.PENDING.value,
+                runs.c.owner_id.is_(None),
+                runs.c.due_at <= now,
+                ~is_busy,
+            )
             .subquery()
         )
         query = select(runs).join(due, due.c.id == runs.c.id).where(due.c.turn == 1)
