@@ -7,18 +7,15 @@ import json
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.progress import TaskID
 
 from flykeep.cli.context import Common, console, errors_console, print_document
-from flykeep.cli.render import bytes_text
+from flykeep.cli.progress import ProgressView
 from flykeep.domain.documents import Plain, plain
+from flykeep.domain.errors import RefusalError, UsageError
 from flykeep.domain.ids import RunId
 from flykeep.domain.policy import JobKind
-from flykeep.domain.run import Run, RunRequest, RunState, Step
+from flykeep.domain.run import Run, RunRequest, RunState
 from flykeep.domain.target import Lineage
-from flykeep.jobs.runner import Watcher
-from flykeep.ports.worker import Progress
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
@@ -42,19 +39,24 @@ async def act(
     is_local: bool,
     is_waiting: bool = True,
 ) -> tuple[Run, int]:
-    """Submit, see it through with what happens shown, and give the run and the exit code it stands for."""
-    out = console(options)
-    run = await application.submission.submit(kind, lineage.id, request)
+    """Submit, see it through with what happens shown, and give the run and the exit code it stands for.
+
+    Raises RefusalError where nobody waits and no daemon lives: a run that nobody executes is a false promise.
+    """
     if not is_waiting:
-        return run, 0
-    view = _View(out, kind)
-    try:
-        with view.bar:
-            final = await application.submission.see_through(run, is_local=is_local, watcher=view.watcher())
-    except asyncio.CancelledError:
-        await _explain_stop(application, out, run.id)
-        raise
-    return final, exit_code(final)
+        await _require_daemon(application, is_local=is_local)
+    out = console(options)
+    submission = application.submission
+    async with submission.submitted(kind, lineage.id, request, is_local=is_local and is_waiting) as run:
+        if not is_waiting:
+            return run, 0
+        try:
+            with ProgressView(out, f"{kind.value} of {lineage.label}") as view:
+                final = await submission.see_through(run, watcher=view.watcher())
+        except asyncio.CancelledError:
+            await _explain_stop(application, out, run.id)
+            raise
+        return final, exit_code(final)
 
 
 def exit_code(run: Run) -> int:
@@ -99,10 +101,20 @@ def report(run: Run, options: Common, *, extra: dict[str, Plain] | None = None) 
         return
     out = errors_console()
     facts = " ".join(f"{name}={value}" for name, value in failure.facts)
-    out.print(f"[bold red]{run.state.value}[/] {failure.code}: ", end="")
-    out.print(f"{failure.message}" + (f" ({facts})" if facts else ""), markup=False)
-    out.print("  next: ", end="", style="bold")
+    out.print(run.state.value, style="bold red", end=" ")
+    out.print(f"{failure.code}: {failure.message}" + (f" ({facts})" if facts else ""), markup=False)
+    out.print(" next", style="bold", end=" ")
     out.print(failure.hint, markup=False)
+
+
+async def _require_daemon(application: Application, *, is_local: bool) -> None:
+    if is_local:
+        raise UsageError("--no-wait and --local exclude each other", hint="Leave one of them out.")
+    if not await application.owners.is_daemon_alive():
+        raise RefusalError(
+            "no daemon lives that would execute it, so nothing was submitted",
+            hint="Leave --no-wait out and this command executes it, or start the daemon with `flykeep run`.",
+        )
 
 
 async def _explain_stop(application: Application, out: Console, run_id: RunId) -> None:
@@ -112,26 +124,3 @@ async def _explain_stop(application: Application, out: Console, run_id: RunId) -
         out.print(f"detached: run {run_id} goes on in the daemon. Follow it with `flykeep runs {run_id}`.")
     else:
         out.print(f"interrupted: run {run_id} was stopped.")
-
-
-class _View:
-    """Steps as lines, bytes as a bar on a terminal and as lines elsewhere."""
-
-    def __init__(self, out: Console, kind: JobKind) -> None:
-        self._out, self._kind = out, kind
-        self.bar = Bar(console=out, transient=True, disable=not out.is_terminal)
-        self._task: TaskID | None = None
-
-    def watcher(self) -> Watcher:
-        return Watcher(on_step=self._step, on_progress=self._progress)
-
-    def _step(self, step: Step) -> None:
-        detail = json.loads(step.detail) if step.detail.startswith("{") else {}
-        text = ", ".join(f"{name} {value}" for name, value in detail.items())
-        self._out.print(f"  {step.at:%H:%M:%S} {step.name}" + (f": {text}" if text else ""), style="dim", markup=False)
-
-    def _progress(self, progress: Progress) -> None:
-        if self._task is None:
-            self._task = self.bar.add_task(self._kind.value, total=None)
-        read, stored = bytes_text(progress.tar_bytes), bytes_text(progress.stored_bytes)
-        self.bar.update(self._task, description=f"{progress.phase}: {read} read, {stored} stored")

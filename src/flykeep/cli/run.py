@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from flykeep.cli.context import Common, with_application
+from flykeep.cli.context import Common, print_document, with_application
 from flykeep.cli.logs import configure_logs
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ async def _run(application: Application, options: Common) -> int:
     _refuse_what_cannot_hold(application.settings)
     configure_logs(is_verbose=options.is_verbose, is_daemon=True)
     await run_daemon(application)
+    if options.is_json:
+        print_document({"is_stopped": True})
     return 0
 
 

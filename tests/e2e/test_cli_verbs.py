@@ -1,0 +1,315 @@
+"""Every verb as a person or a script meets it: what it prints, and what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from flykeep.bootstrap import open_application
+from flykeep.settings import load_settings
+from flykeep.testing.flysim.scenario import Progress, Scenario
+from tests.flykit import Ended, Kit, flykeep
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
+MAIN = "my-crocbot/crocbot_data"
+STALE = "wiki/wiki_data"
+
+
+@dataclass
+class Story:
+    """One operator's morning: each command once with `--json`, in this order, and what it answered."""
+
+    kit: Kit
+    told: dict[str, Ended] = field(default_factory=dict)
+
+    async def tell(self, name: str, *words: str) -> dict[str, Any]:
+        self.told[name] = await self.kit.run(*words, "--json")
+        return self.told[name].document
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        return self.told[name].document
+
+    def code(self, name: str) -> int:
+        return self.told[name].code
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def story(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Story]:
+    scenario = Scenario.shipped().model_copy(update={"snapshot_progress": Progress(polls=0)})
+    async with flykeep(tmp_path_factory.mktemp("cli"), scenario=scenario) as kit:
+        told = Story(kit)
+        await before_the_first_export(told)
+        await with_an_artifact(told)
+        await afterwards(told)
+        yield told
+
+
+async def before_the_first_export(told: Story) -> None:
+    await told.tell("status of nothing", "status")
+    await asyncio.gather(
+        told.tell("config check", "config", "check"),
+        told.tell("config show", "config", "show"),
+        told.tell("doctor", "doctor"),
+    )
+    await told.tell("check", "check")
+    await told.tell("check one", "check", MAIN)
+    await told.tell("status", "status")
+    await told.tell("incidents before", "incidents")
+    await told.tell("check and notify", "check", "--notify")
+
+
+async def with_an_artifact(told: Story) -> None:
+    export_id = (await told.tell("export", "export", MAIN, "--reason", "the story"))["export_id"]
+    await asyncio.gather(
+        told.tell("artifacts", "artifacts", MAIN),
+        told.tell("show", "artifact", "show", export_id),
+        told.tell("files", "artifact", "files", export_id, "--grep", "crocbot.json"),
+    )
+    await told.tell("manifest", "artifact", "verify", export_id, "--level", "manifest")
+    await told.tell("bytes", "artifact", "verify", export_id)
+    await told.tell("contents refused", "artifact", "verify", export_id, "--level", "contents")
+    identity = (told.kit.sim.directory / "age-identity.txt").read_text().split("AGE-SECRET-KEY-")[1].split()[0]
+    told.kit.extra["AGE_IDENTITY"] = f"AGE-SECRET-KEY-{identity}"
+    told.kit.edit("[encryption]\n", '[encryption]\nidentity_secret = "AGE_IDENTITY"\n')
+    await told.tell("contents", "artifact", "verify", export_id, "--level", "contents")
+
+
+async def afterwards(told: Story) -> None:
+    run_id = (await told.tell("snapshot", "snapshot", STALE))["run_id"]
+    await asyncio.gather(
+        told.tell("snapshots", "snapshots", STALE), told.tell("runs", "runs"), told.tell("run", "runs", run_id)
+    )
+    first, second = (await told.tell("incidents", "incidents"))["incidents"][:2]
+    await told.tell("ack", "incidents", "ack", first["incident_id"])
+    await told.tell("mute", "incidents", "mute", second["incident_id"], "--for", "8h")
+    await told.tell("pause", "pause", "ledger-api/ledger_db", "--for", "8h", "--reason", "migration")
+    await told.tell("status paused", "status", "ledger-api")
+    await told.tell("resume", "resume", "ledger-api/ledger_db")
+    await asyncio.gather(
+        told.tell("notify", "notify", "test", "hook"),
+        told.tell("reconcile", "reconcile"),
+        told.tell("unknown target", "check", "my-crocbot/crocbot_dat"),
+    )
+
+
+class TestDocuments:
+    async def test_every_answer_is_one_object_that_names_its_schema(self, story: Story) -> None:
+        schemas = {name: story[name]["schema"] for name in story.told}
+
+        assert {name for name, schema in schemas.items() if not re.fullmatch(r"flykeep\.[a-z.]+/1", schema)} == set()
+        assert schemas["config check"] == "flykeep.config.check/1"
+        assert schemas["ack"] == "flykeep.incidents.ack/1"
+        assert schemas["unknown target"] == "flykeep.error/1"
+
+    async def test_every_field_of_every_answer_is_documented_and_nothing_else_is(self, story: Story) -> None:
+        documented = fields_on_the_page()
+        answered: dict[str, set[str]] = {}
+        for ended in story.told.values():
+            answered.setdefault(ended.document["schema"], set()).update(paths_of(ended.document))
+
+        for schema, paths in answered.items():
+            patterns = documented[schema]
+            assert sorted(path for path in paths if not any(is_about(one, path) for one in patterns)) == [], schema
+            unseen = {one for one in patterns if not any(is_about(one, path) for path in paths)}
+            assert {one for one in unseen if "[]" not in one and not one.startswith("error.")} == set(), schema
+        assert documented.keys() - answered.keys() == {"flykeep.demo/1", "flykeep.run/1"}
+
+    async def test_nothing_secret_is_in_any_of_them(self, story: Story) -> None:
+        secrets = (story.kit.sim.token, story.kit.sim.webhook_secret, story.kit.extra["AGE_IDENTITY"])
+        spoken = "".join(ended.stdout + ended.stderr for ended in story.told.values())
+
+        assert [secret for secret in secrets if secret in spoken] == []
+
+
+class TestHealth:
+    async def test_a_status_of_what_was_never_checked_is_not_healthy(self, story: Story) -> None:
+        assert story.code("status of nothing") == 3
+        assert story["status of nothing"]["is_healthy"] is False
+
+    async def test_a_check_finds_the_stale_and_the_unprotected_volume(self, story: Story) -> None:
+        codes = {finding["code"] for finding in story["check"]["findings"]}
+
+        assert story.code("check") == 3
+        assert codes == {"snapshot.stale", "volume.unprotected"}
+
+    async def test_a_check_of_one_target_is_about_that_one(self, story: Story) -> None:
+        assert story.code("check one") == 0
+        assert [row["target"] for row in story["check one"]["targets"]] == [MAIN]
+        assert story["check one"]["findings"] == []
+
+    async def test_only_a_check_that_notifies_opens_incidents(self, story: Story) -> None:
+        assert story["incidents before"]["incidents"] == []
+        assert {one["code"] for one in story["incidents"]["incidents"]} >= {"snapshot.stale", "volume.unprotected"}
+
+    async def test_a_pause_shows_as_one_and_ends(self, story: Story) -> None:
+        [row] = story["status paused"]["targets"]
+
+        assert (row["verdict"], row["reason"]) == ("paused", "paused: migration")
+        assert story["resume"] == {
+            "schema": "flykeep.resume/1",
+            "target": "ledger-api/ledger_db",
+            "paused": False,
+            "was_paused": True,
+        }
+
+    async def test_a_verdict_nobody_renewed_says_nothing_any_more(self, story: Story) -> None:
+        assert (await story.kit.run("status", MAIN, "--json")).document["targets"][0]["verdict"] == "healthy"
+        await age_the_verdict_of(story.kit, MAIN, timedelta(days=2))
+
+        ended = await story.kit.run("status", MAIN)
+
+        assert ended.code == 3
+        assert "nobody can say" in ended.stdout.splitlines()[0]
+        assert "last judged healthy, but not checked since" in ended.stdout
+
+    async def test_a_configured_target_that_nothing_matches_is_not_passed_over(self, story: Story) -> None:
+        story.kit.config.write_text(
+            story.kit.config.read_text() + '\n[[targets]]\nmatch = "my-crocbot/gone"\npolicy = "standard"\n'
+        )
+        ended = await story.kit.run("status")
+        story.kit.edit('\n[[targets]]\nmatch = "my-crocbot/gone"\npolicy = "standard"\n', "")
+
+        assert ended.code == 3
+        assert "my-crocbot/gone: no known volume matches this target" in ended.stdout
+
+
+class TestArtifacts:
+    async def test_an_export_answers_with_run_and_artifact(self, story: Story) -> None:
+        assert story.code("export") == 0
+        assert story["export"]["run_id"]
+        assert [one["export_id"] for one in story["artifacts"]["artifacts"]] == [story["export"]["export_id"]]
+        assert story["show"]["manifest"]["outcome"] == "complete"
+
+    async def test_files_are_searched_in_the_index(self, story: Story) -> None:
+        assert [file["path"] for file in story["files"]["files"]] == ["./crocbot.json"]
+        assert story["files"]["files"][0]["sha256"]
+
+    async def test_three_levels_of_proof_the_last_of_them_with_the_identity_only(self, story: Story) -> None:
+        assert [story.code(level) for level in ("manifest", "bytes", "contents")] == [0, 0, 0]
+        assert story.code("contents refused") == 2
+        assert "identity_secret" in story["contents refused"]["error"]["hint"]
+        assert story["contents"]["verified"]["entries_compared"] > story["bytes"]["verified"]["entries_compared"]
+
+
+class TestActing:
+    async def test_a_snapshot_is_waited_for_and_listed(self, story: Story) -> None:
+        assert (story.code("snapshot"), story["snapshot"]["state"]) == (0, "succeeded")
+        listed = [row["snapshot"]["id"] for row in story["snapshots"]["snapshots"]]
+        assert story["snapshot"]["result"]["snapshot_id"] in listed
+
+    async def test_runs_tell_their_steps(self, story: Story) -> None:
+        assert {run["kind"] for run in story["runs"]["runs"]} == {"snapshot", "export"}
+        assert "request snapshot" in [step["name"] for step in story["run"]["steps"]]
+
+    async def test_incidents_are_acknowledged_and_muted(self, story: Story) -> None:
+        assert story["ack"]["acknowledged_at"] is not None
+        assert story["mute"]["muted_until"] > story["mute"]["opened_at"]
+
+    async def test_a_notifier_is_tried_by_name(self, story: Story) -> None:
+        assert story["notify"]["notifiers"] == [{"name": "hook", "error": None}]
+        assert any(b'"kind": "test"' in hook.body or b'"kind":"test"' in hook.body for hook in story.kit.sim.webhooks)
+
+    async def test_a_reconciliation_without_apply_changes_nothing(self, story: Story) -> None:
+        assert story.code("reconcile") == 0
+        assert story["reconcile"]["reconcile"]["is_applied"] is False
+
+    async def test_doctor_finds_nothing_wrong(self, story: Story) -> None:
+        assert story.code("doctor") == 0
+        assert {one["subject"] for one in story["doctor"]["examined"]} >= {"Fly token", "store offsite", f"ssh {MAIN}"}
+
+
+class TestText:
+    async def test_status_answers_the_question_in_its_first_line(self, story: Story) -> None:
+        await story.kit.run("check")
+        ended = await story.kit.run("status")
+
+        assert ended.stdout.splitlines()[0] == "every target is restorable as wanted, but 2 incidents are open"
+
+    async def test_common_options_stand_anywhere(self, story: Story) -> None:
+        config = str(story.kit.config)
+        before, after, equal = await asyncio.gather(
+            story.kit.run("--json", "--config", config, "artifacts"),
+            story.kit.run("artifacts", "--config", config, "--json"),
+            story.kit.run("artifacts", f"--config={config}", "-v", "--json"),
+        )
+
+        assert before.document == after.document == equal.document
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("config", "check"), "valid: 4 target(s)"),
+            (("config", "show"), "fly.org"),
+            (("snapshots", STALE), "created"),
+            (("artifacts",), "complete"),
+            (("runs",), "succeeded"),
+            (("incidents", "--all"), "next: "),
+            (("doctor", "--store", "offsite"), "ok   store offsite: writable"),
+            (("reconcile",), "nothing to reconcile"),
+            (("notify", "test"), "hook: accepted"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+    )
+    async def test_a_person_reads_text(self, story: Story, words: tuple[str, ...], said: str) -> None:
+        ended = await story.kit.run(*words)
+
+        assert ended.code == 0, ended.stderr
+        assert said in ended.stdout
+        assert not ended.stdout.startswith("{")
+
+
+async def age_the_verdict_of(kit: Kit, label: str, age: timedelta) -> None:
+    settings = load_settings(kit.config, kit.environment)
+    async with open_application(settings) as application:
+        async with application.catalog.transaction() as tx:
+            [verdict] = [one for one in await tx.verdicts() if one.label == label]
+        with sqlite3.connect(kit.sim.directory / "flykeep.db") as database:  # an older one replaces no newer one
+            database.execute("delete from verdicts where lineage_id = ?", [verdict.lineage_id])
+        async with application.catalog.transaction() as tx:
+            await tx.save_verdict(replace(verdict, evaluated_at=verdict.evaluated_at - age))
+
+
+def paths_of(value: object, prefix: str = "") -> set[str]:
+    """The fields of a document: `targets[].findings[].code`."""
+    if isinstance(value, dict):
+        return {path for name, item in value.items() for path in paths_of(item, f"{prefix}.{name}".lstrip("."))}
+    if isinstance(value, list):
+        return {path for item in value for path in paths_of(item, f"{prefix}[]")} or {prefix}
+    return {prefix}
+
+
+def is_about(pattern: str, path: str) -> bool:
+    """Whether a documented field is this one, or what it holds is: an empty list or a null shows no fields."""
+    if pattern.endswith(".*") and path.startswith(pattern[:-2]):
+        return True
+    return path == pattern or pattern.startswith((f"{path}[]", f"{path}."))
+
+
+def fields_on_the_page() -> dict[str, set[str]]:
+    """Of each schema its documented fields; a row that links to a shared section has all of that section's fields."""
+    shared: dict[str, set[str]] = {}
+    schemas: dict[str, set[str]] = {}
+    for section in REFERENCE.read_text(encoding="utf-8").split("\n## ")[1:]:
+        title, body = section.split("\n", 1)
+        own: set[str] = set()
+        for name, text in re.findall(r"^\| `([^`]+)` \| (.*) \|$", body, flags=re.MULTILINE):
+            list_of = re.match(r"\[([a-z]+)\]\(#", text)
+            prefix = "" if name == "*" else f"{name}."
+            own |= {prefix + inner for inner in shared[list_of[1]]} if list_of else {name}
+        names = re.findall(r"`(flykeep\.[a-z.]+/\d)`", title)
+        for name in names:
+            schemas[name] = own | {"schema"}
+        if not names:
+            shared[title.strip().lower()] = own
+    return schemas
