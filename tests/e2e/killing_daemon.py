@@ -173,7 +173,7 @@ def watch_ports(reaper: Reaper) -> None:
 async def daemon() -> None:
     configure_logs(is_verbose=True, is_daemon=True)
     settings = load_settings(Path(os.environ["FLYKEEP_CONFIG"]), os.environ)
-    async with bootstrap.open_application(settings, clock=QuickClock()) as application:
+    async with bootstrap.open_application(settings) as application:
         await run_daemon(application)
 
 
@@ -184,6 +184,7 @@ def live(order: Order) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.clear()
     os.environ.update(order.environment)
+    bootstrap.SystemClock = QuickClock  # type: ignore[misc]
     if order.verb:
         sys.argv = ["flykeep", *order.verb]
         flykeep_main()

@@ -147,6 +147,27 @@ class Life:
 
 
 @dataclass(frozen=True)
+class Verb:
+    """A verb that runs."""
+
+    pid: int
+    nursery: Nursery
+    log: Path
+    output: Path
+
+    def said(self) -> str:
+        return self.output.read_text() + self.log.read_text()
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        os.kill(self.pid, signal.SIGINT)
+
+    async def ended(self) -> Ended:
+        code = await self.nursery.end()
+        return Ended(code, self.output.read_text(), self.log.read_text())
+
+
+@dataclass(frozen=True)
 class Left:
     """What the state holds when everything has come to rest."""
 
@@ -173,6 +194,7 @@ class Household:
     kit: Kit
     nursery: Nursery
     lives: list[Life] = field(default_factory=list)
+    verbs: int = 0
 
     @property
     def sim(self) -> FlySim:
@@ -182,14 +204,14 @@ class Household:
     def database(self) -> str:
         return f"sqlite+aiosqlite:///{self.sim.directory / 'flykeep.db'}"
 
-    async def owe_slots(self) -> None:
-        """Know the volume for a month already, so that its newest slots are owed at the daemon's start."""
+    async def meet_volumes(self, *, ago: timedelta) -> None:
+        """Know the volumes since then: whatever was to be done for them since is owed at the daemon's start."""
         settings = load_settings(self.kit.config, self.kit.environment)
         async with open_application(settings) as application:
             plan = await application.check.refresh_lineages()
             async with application.catalog.transaction() as tx:
                 for lineage in plan.saved:
-                    since = lineage.first_seen_at - timedelta(days=30)
+                    since = lineage.first_seen_at - ago
                     await tx.save_lineage(replace(lineage, first_seen_at=since))
 
     async def live(self, death: Death | None = None) -> Life:
@@ -223,12 +245,16 @@ class Household:
 
     async def verb(self, *words: str) -> Ended:
         """One verb to its end, as a child of the nursery."""
-        log, output = self.kit.directory / "verb.log", self.kit.directory / "verb.out"
-        log.unlink(missing_ok=True)
-        output.unlink(missing_ok=True)
-        await self.nursery.birth(Order(self.kit.environment, log=str(log), output=str(output), verb=words))
-        code = await self.nursery.end()
-        return Ended(code, output.read_text(), log.read_text())
+        return await (await self.begin(self.nursery, *words)).ended()
+
+    async def begin(self, nursery: Nursery, *words: str) -> Verb:
+        """A verb that goes on while the test looks."""
+        self.verbs += 1
+        log, output = (self.kit.directory / f"verb-{self.verbs}.{end}" for end in ("log", "out"))
+        for path in (log, output):
+            path.touch()
+        order = Order(self.kit.environment, log=str(log), output=str(output), verb=words)
+        return Verb(await nursery.birth(order), nursery, log, output)
 
     def _is_at_rest(self, life: Life) -> bool:
         if not life.logged("daemon.started"):
@@ -257,13 +283,13 @@ class Household:
 
 
 @contextlib.asynccontextmanager
-async def household(directory: Path, nursery: Nursery) -> AsyncIterator[Household]:
+async def household(directory: Path, nursery: Nursery, *, known_for: timedelta) -> AsyncIterator[Household]:
     """A simulator with one app, its configuration, and nobody living there yet."""
     async with flykeep(directory, scenario=ONE_APP) as kit:
         with kit.config.open("a") as config:
             config.write(_HOOKS)
         home = Household(kit, nursery)
-        await home.owe_slots()
+        await home.meet_volumes(ago=known_for)
         try:
             yield home
         finally:
