@@ -77,6 +77,8 @@ class Settler:
         keys = tuple(found.key for found in await store.list(prefix + "/"))
         for key in keys if is_applied else ():
             await store.delete(key)
+        if is_applied:
+            await store.discard_unfinished(prefix + "/")
         return Settled(removed=keys)
 
     async def read(self, store: Store, key: str) -> SignedManifest | None:

@@ -46,6 +46,13 @@ class Store(Protocol):
         """Deleting what is not there is not an error."""
         ...
 
+    async def discard_unfinished(self, prefix: str) -> None:
+        """Remove what writes under `prefix` left that were broken off by the death of their process.
+
+        None of it is listed. A bucket does not show such parts: there its own lifecycle rule removes them.
+        """
+        ...
+
 
 class StoreType(StrEnum):
     S3 = "s3"

@@ -64,6 +64,9 @@ class MemoryStore:
         self._enter(key)
         self._objects.pop(key, None)
 
+    async def discard_unfinished(self, prefix: str) -> None:
+        self._enter(f"{prefix}x")
+
     def _enter(self, key: str) -> None:
         check_key(key)
         if self._failures:

@@ -1,4 +1,4 @@
-"""Makes what was written to a directory survive a power cut; obstore's local store renames but never syncs."""
+"""What obstore's local store leaves to us: forcing writes to the disk, and clearing up after a killed writer."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ def sync_file(root: Path, key: str) -> None:
         _sync(directory, os.O_RDONLY | os.O_DIRECTORY)
         if directory == root.parent:
             return
+
+
+def discard_staged(folder: Path) -> None:
+    """Remove the files that writes stage in `folder` and below until they are whole: `<key>#<number>`.
+
+    Source: object_store's local store, seen; its listings leave them out.
+    """
+    for path in folder.rglob("*#*"):
+        if path.name.rpartition("#")[2].isdigit():
+            path.unlink(missing_ok=True)
 
 
 def _sync(path: Path, flags: int) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import obstore
 
-from flykeep.adapters.stores.durable import sync_file
+from flykeep.adapters.stores.durable import discard_staged, sync_file
 from flykeep.adapters.stores.foreign import Translator
 from flykeep.adapters.stores.opening import Opened, open_store, root_of
 from flykeep.domain.errors import StoreError, StorePreconditionError, StoreUnavailableError
@@ -73,6 +73,12 @@ class ObjectStore:
 
     async def delete(self, key: str) -> None:
         await self._call("delete an object", key, lambda store: _delete(store, key))
+
+    async def discard_unfinished(self, prefix: str) -> None:
+        check_prefix(prefix)
+        if self._order.type is StoreType.DIRECTORY:
+            folder = root_of(self._order) / prefix.rpartition("/")[0]
+            await self._call("clean up", prefix, lambda _: discard_staged(folder), is_key=False)
 
     async def _call(self, action: str, key: str, work: Callable[[Opened], T], *, is_key: bool = True) -> T:
         if is_key:

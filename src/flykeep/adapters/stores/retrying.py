@@ -72,6 +72,9 @@ class RetryingStore:
     async def delete(self, key: str) -> None:
         await self._retry(lambda: self._store.delete(key))
 
+    async def discard_unfinished(self, prefix: str) -> None:
+        await self._retry(lambda: self._store.discard_unfinished(prefix))
+
     async def _retry(self, once: Callable[[], Awaitable[T]]) -> T:
         pause = self._first_pause
         for _ in range(self._attempts - 1):

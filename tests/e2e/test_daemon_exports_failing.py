@@ -1,0 +1,159 @@
+"""Whatever dies under an export of the whole program: no manifest, a clean store, and the next export succeeds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flykeep.testing.flysim.faults import Fault, FaultKind
+from tests.e2e.nursery import Household, Nursery, Verb, until
+from tests.s3_standin import S3Standin
+
+TARGET = "shop/shop_data"
+MIB = 1 << 20
+FOREIGN = "shop/shop_data_of_somebody_else/2026/x/data.tar.zst.age"
+
+
+@pytest.fixture
+async def full(quiet: Household) -> Household:
+    """A volume with more bytes than any buffer holds, and an object of somebody else beside its artifacts."""
+    volume = quiet.sim.world.find_volume("shop", "shop_data")
+    (volume.directory / "big").write_bytes(os.urandom(48 * MIB))
+    plant(quiet)
+    return quiet
+
+
+def plant(home: Household) -> None:
+    foreign = home.sim.directory / "store" / FOREIGN
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"not flykeep's")
+
+
+def workers() -> list[psutil.Process]:
+    """Worker processes of this test, children or orphaned."""
+    everyone = psutil.process_iter(["cmdline"])
+    return [process for process in everyone if "flykeep.worker" in (process.info["cmdline"] or [])]
+
+
+async def streaming(home: Household, nursery: Nursery) -> tuple[Verb, psutil.Process]:
+    """An export whose worker has stored bytes already."""
+    before = {process.pid for process in workers()}
+    verb = await home.begin(nursery, "export", TARGET)
+    found: list[psutil.Process] = []
+
+    def is_streaming() -> bool:
+        found[:] = [process for process in workers() if process.pid not in before]
+        return bool(found) and bool(uploads(home))
+
+    await until(is_streaming)
+    found[0].suspend()
+    return verb, found[0]
+
+
+def uploads(home: Household) -> list[Path]:
+    """What a worker has begun to write."""
+    root = home.sim.directory / "store" / "shop" / "shop_data"
+    return [path for path in root.rglob("*") if path.is_file()] if root.is_dir() else []
+
+
+async def assert_recovers(home: Household) -> None:
+    assert not list((home.sim.directory / "store").rglob("manifest.json"))
+    again = await home.verb("export", TARGET)
+    assert again.code == 0, again
+    reconciled = await home.verb("reconcile", "--apply", "--json")
+    assert reconciled.code == 0, reconciled
+    artifact = (await home.left()).artifacts[0]
+    assert {key for key in home.stored() if key.startswith("shop/")} == {
+        FOREIGN,
+        artifact.manifest_key,
+        artifact.manifest.index.key,
+        *(part.key for part in artifact.manifest.data),
+    }
+    assert (home.sim.directory / "store" / FOREIGN).read_bytes() == b"not flykeep's"
+
+
+async def test_a_killed_worker_leaves_no_artifact(full: Household, nurseries: tuple[Nursery, Nursery]) -> None:
+    verb, worker = await streaming(full, nurseries[0])
+    worker.kill()
+    ended = await verb.ended()
+    assert ended.code == 1
+    assert "worker ended with -9" in ended.stderr
+    await assert_recovers(full)
+
+
+async def test_a_killed_parent_takes_its_worker_along(full: Household, nurseries: tuple[Nursery, Nursery]) -> None:
+    verb, worker = await streaming(full, nurseries[0])
+    os.kill(verb.pid, signal.SIGKILL)
+    assert (await verb.ended()).code == -signal.SIGKILL
+    worker.resume()
+    await until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    await assert_recovers(full)
+
+
+async def test_a_connection_cut_in_mid_stream_leaves_no_artifact(full: Household) -> None:
+    full.sim.faults.add(Fault(kind=FaultKind.SSH_CUT, action="ssh.exec", after=1, after_bytes=8 * MIB))
+    ended = await full.verb("export", TARGET, "--json")
+    assert ended.code != 0
+    assert ended.document["error"]["code"] in {"ssh.failed", "integrity.truncated", "ssh.error"}, ended
+    assert full.sim.faults.struck(FaultKind.SSH_CUT) == 1
+    await assert_recovers(full)
+
+
+@pytest.fixture
+def small_disk(quiet: Household) -> Iterator[Path]:
+    """The store on a file system of 8 MiB."""
+    store = quiet.sim.directory / "store"
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=8m", "flykeep-test", store], check=False, capture_output=True
+        ).returncode
+    ):
+        pytest.skip("mounting a small file system takes root")
+    yield store
+    subprocess.run(["umount", "-l", store], check=True)
+
+
+@pytest.mark.usefixtures("small_disk")
+async def test_a_store_that_is_full_leaves_no_artifact(quiet: Household) -> None:
+    big = quiet.sim.world.find_volume("shop", "shop_data").directory / "big"
+    big.write_bytes(os.urandom(32 * MIB))
+    plant(quiet)
+    ended = await quiet.verb("export", TARGET, "--json")
+    assert ended.code == 6, ended
+    assert not [key for key in quiet.stored() if key.startswith("shop/shop_data/")]
+    big.unlink()
+    await assert_recovers(quiet)
+
+
+@pytest.fixture
+def bucket() -> Iterator[S3Standin]:
+    server = S3Standin()
+    server.start()
+    yield server
+    server.close()
+
+
+async def test_a_bucket_that_refuses_in_mid_stream_holds_no_artifact(full: Household, bucket: S3Standin) -> None:
+    path = str(full.sim.directory / "store")
+    full.kit.edit(
+        f'type = "directory"\npath = "{path}"',
+        f'type = "s3"\nbucket = "b"\nendpoint = "{bucket.endpoint}"\naccess_key_id_secret = "S3_ID"\n'
+        'secret_access_key_secret = "S3_KEY"',
+    )
+    full.kit.extra.update(S3_ID="AKTEST", S3_KEY="planted-key")
+    bucket.contents.refuse_after_parts = 1
+    ended = await full.verb("export", TARGET, "--json")
+    assert ended.code == 6, ended
+    assert not bucket.contents.uploads
+    assert not [key for key in bucket.contents.objects if "shop" in key]
+    bucket.contents.refuse_after_parts = None
+    again = await full.verb("export", TARGET, "--json")
+    assert again.code == 0, again
+    assert sum(key.endswith("manifest.json") for key in bucket.contents.objects) == 1
