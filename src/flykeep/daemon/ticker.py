@@ -15,8 +15,10 @@ from flykeep.domain.lineages import primary_ids, rule_of
 from flykeep.domain.policy import JobKind, Schedule, TargetRule
 from flykeep.domain.run import Outcome, Run, RunState, Slot, Step
 from flykeep.domain.target import ORG_LINEAGE, Lineage
-from flykeep.ports.catalog import Catalog, Pause, Transaction
+from flykeep.ports.catalog import Catalog, NewestSlot, Pause, Transaction
 from flykeep.ports.clock import Clock, IdSource
+
+_TRIED_AGAIN = frozenset({RunState.FAILED, RunState.INTERRUPTED})
 
 log = structlog.get_logger()
 
@@ -51,8 +53,10 @@ class Ticker:
         async with self.catalog.transaction() as tx:
             lineages = _existing(await tx.lineages(), fly_seen_at=await tx.fly_seen_at())
             paused = {pause.target: pause for pause in await tx.pauses(now=now)}
+            newest = await tx.newest_slots()
             for duty in [*self._org_duties(now), *self._target_duties(lineages)]:
-                made += await self._fill(tx, duty, paused.get(duty.lineage_id), now)
+                slot = newest.get((duty.kind, duty.lineage_id))
+                made += await self._fill(tx, duty, slot, paused.get(duty.lineage_id), now)
         return made
 
     def schedules(self) -> tuple[Schedule, ...]:
@@ -80,9 +84,11 @@ class Ticker:
                 duties.extend(_duties(lineage, rule, self.jitter_window, is_exported=is_exported))
         return duties
 
-    async def _fill(self, tx: Transaction, duty: Duty, pause: Pause | None, now: datetime) -> int:
-        newest = await tx.newest_slot(duty.kind, duty.lineage_id)
-        plan = plan_slots(duty.schedule, newest_slot=newest, started_watching_at=duty.watching_since, now=now)
+    async def _fill(
+        self, tx: Transaction, duty: Duty, newest: NewestSlot | None, pause: Pause | None, now: datetime
+    ) -> int:
+        newest_at = newest.scheduled_at if newest else None
+        plan = plan_slots(duty.schedule, newest_slot=newest_at, started_watching_at=duty.watching_since, now=now)
         if newest is not None:
             for slot_at in plan.skipped:
                 await self._skip(tx, duty, slot_at, now, "missed while the daemon was away; a newer slot runs")
@@ -94,8 +100,11 @@ class Ticker:
         wait = jitter(duty.lineage_id, duty.kind, window=duty.jitter_window)
         return await self._add(tx, duty, Slot.scheduled(plan.run), due_at=max(now, plan.run + wait), now=now)
 
-    async def _retry(self, tx: Transaction, duty: Duty, newest: datetime, now: datetime) -> int:
-        retry = plan_retry(await tx.runs(lineage_id=duty.lineage_id, kind=duty.kind, scheduled_at=newest), now=now)
+    async def _retry(self, tx: Transaction, duty: Duty, newest: NewestSlot, now: datetime) -> int:
+        if not newest.states & _TRIED_AGAIN:
+            return 0
+        slot_runs = await tx.runs(lineage_id=duty.lineage_id, kind=duty.kind, scheduled_at=newest.scheduled_at)
+        retry = plan_retry(slot_runs, now=now)
         if retry is None:
             return 0
         slot, due_at = retry

@@ -6,7 +6,7 @@ other writer. Errors: StateError.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,8 +17,16 @@ from flykeep.domain.findings import Compliance, Delivery, Incident, Message
 from flykeep.domain.fly import VolumeSnapshot
 from flykeep.domain.ids import AppName, ExportId, LineageId, MachineId, OwnerId, RunId, SnapshotId, VolumeId
 from flykeep.domain.policy import JobKind
-from flykeep.domain.run import Outcome, Run, Step
+from flykeep.domain.run import Outcome, Run, RunState, Step
 from flykeep.domain.target import Lineage
+
+
+@dataclass(frozen=True, slots=True)
+class NewestSlot:
+    """A slot, and the states its attempts are in."""
+
+    scheduled_at: datetime
+    states: frozenset[RunState]
 
 
 class RunLedger(Protocol):
@@ -64,8 +72,8 @@ class RunLedger(Protocol):
         """End a pending or running run; False, and nothing changed, where it is final already."""
         ...
 
-    async def newest_slot(self, kind: JobKind, lineage_id: LineageId) -> datetime | None:
-        """The newest scheduled slot that has a row, whatever became of it."""
+    async def newest_slots(self) -> Mapping[tuple[JobKind, LineageId], NewestSlot]:
+        """The newest scheduled slot that has a row, of every kind and lineage that has one."""
         ...
 
     async def add_step(self, step: Step) -> None: ...

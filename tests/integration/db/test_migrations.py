@@ -134,7 +134,7 @@ async def test_a_database_of_every_earlier_version_opens_with_all_it_held(path: 
         (delivery,) = await tx.due_deliveries(now=after(6))
         assert (delivery.message, delivery.attempts, delivery.last_error) == (a_message("m1"), 1, ODD_TEXT)
         assert not await tx.claim(RunId("old-run"), owner_id=OwnerId("new"), now=NOON)
-        assert await tx.newest_slot(run.kind, LineageId(run.lineage_id)) == NOON
+        assert (await tx.newest_slots())[run.kind, LineageId(run.lineage_id)].scheduled_at == NOON
 
     with sqlite3.connect(copy) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, exists, func, insert, or_, select, update
+from sqlalchemy import Row, and_, exists, func, insert, or_, select, update
 
 from flykeep.adapters.db.statements import Statements
 from flykeep.adapters.db.tables import run_steps, runs
@@ -14,6 +14,7 @@ from flykeep.domain.errors import InternalError
 from flykeep.domain.ids import LineageId, OwnerId, RunId
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Outcome, Run, RunState, Slot, Step
+from flykeep.ports.catalog import NewestSlot
 
 _OPEN = (RunState.PENDING.value, RunState.RUNNING.value)
 
@@ -118,14 +119,21 @@ class SqlRunLedger:
         )
         return finished == 1
 
-    async def newest_slot(self, kind: JobKind, lineage_id: LineageId) -> datetime | None:
-        row = await self._do.row(
-            select(func.max(runs.c.slot_at, type_=runs.c.slot_at.type)).where(
-                runs.c.kind == kind.value, runs.c.lineage_id == lineage_id
-            )
+    async def newest_slots(self) -> Mapping[tuple[JobKind, LineageId], NewestSlot]:
+        newest = (
+            select(runs.c.kind, runs.c.lineage_id, func.max(runs.c.slot_at, type_=runs.c.slot_at.type).label("slot_at"))
+            .where(runs.c.slot_at.is_not(None))
+            .group_by(runs.c.kind, runs.c.lineage_id)
+            .subquery()
         )
-        newest: datetime | None = row[0] if row is not None else None
-        return newest
+        is_same = and_(*(runs.c[name] == newest.c[name] for name in ("kind", "lineage_id", "slot_at")))
+        query = select(runs.c.kind, runs.c.lineage_id, runs.c.slot_at, runs.c.state).join(newest, is_same)
+        found: dict[tuple[JobKind, LineageId], NewestSlot] = {}
+        for row in await self._do.rows(query):
+            key = (JobKind(row.kind), LineageId(row.lineage_id))
+            others = found[key].states if key in found else frozenset()
+            found[key] = NewestSlot(row.slot_at, others | {RunState(row.state)})
+        return found
 
     async def add_step(self, step: Step) -> None:
         await self._do.change(

@@ -13,7 +13,7 @@ from flykeep.domain.errors import FlykeepError, InternalError, StateError
 from flykeep.domain.ids import LineageId, OwnerId, RunId
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Failure, Outcome, Run, RunState, Step
-from flykeep.ports.catalog import Catalog
+from flykeep.ports.catalog import Catalog, NewestSlot
 from flykeep.testing.contracts.catalog_records import RECORD_CHECKS
 from flykeep.testing.contracts.catalog_samples import (
     LINEAGE,
@@ -259,14 +259,26 @@ async def a_run_cannot_end_in_a_state_that_is_not_an_end(catalog: Catalog) -> No
 
 async def the_newest_slot_is_known_whatever_became_of_it(catalog: Catalog) -> None:
     async with catalog.transaction() as tx:
-        assert await tx.newest_slot(JobKind.SNAPSHOT, LINEAGE) is None
         await tx.add_run(a_run("1"))  # by hand: no scheduled slot
-        assert await tx.newest_slot(JobKind.SNAPSHOT, LINEAGE) is None
+        assert await tx.newest_slots() == {}
         await tx.add_run(a_run("2", slot_at=after(10), state=RunState.SKIPPED))
         await tx.add_run(a_run("3", slot_at=after(5)))
         await tx.add_run(a_run("4", slot_at=after(20), kind=JobKind.EXPORT))
         await tx.add_run(a_run("5", slot_at=after(30), lineage_id=OTHER_LINEAGE))
-        assert await tx.newest_slot(JobKind.SNAPSHOT, LINEAGE) == after(10)
+        assert await tx.newest_slots() == {
+            (JobKind.SNAPSHOT, LINEAGE): NewestSlot(after(10), frozenset({RunState.SKIPPED})),
+            (JobKind.EXPORT, LINEAGE): NewestSlot(after(20), frozenset({RunState.PENDING})),
+            (JobKind.SNAPSHOT, OTHER_LINEAGE): NewestSlot(after(30), frozenset({RunState.PENDING})),
+        }
+
+
+async def every_attempt_at_the_newest_slot_shows_its_state(catalog: Catalog) -> None:
+    async with catalog.transaction() as tx:
+        await tx.add_run(a_run("1", slot_at=after(5), state=RunState.INTERRUPTED))
+        await tx.add_run(a_run("2", slot_at=after(10), state=RunState.FAILED))
+        await tx.add_run(a_run("3", slot_at=after(10), attempt=2))
+        states = frozenset({RunState.FAILED, RunState.PENDING})
+        assert await tx.newest_slots() == {(JobKind.SNAPSHOT, LINEAGE): NewestSlot(after(10), states)}
 
 
 async def steps_are_read_in_the_order_they_were_journalled(catalog: Catalog) -> None:
@@ -313,6 +325,7 @@ CHECKS: tuple[CatalogCheck, ...] = (
     what_is_final_stays_final,
     a_run_cannot_end_in_a_state_that_is_not_an_end,
     the_newest_slot_is_known_whatever_became_of_it,
+    every_attempt_at_the_newest_slot_shows_its_state,
     steps_are_read_in_the_order_they_were_journalled,
     a_step_belongs_to_a_run_that_exists,
     a_living_catalog_answers_a_ping_even_during_a_transaction,

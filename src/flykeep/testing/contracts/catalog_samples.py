@@ -60,6 +60,7 @@ def a_run(
     lineage_id: LineageId = LINEAGE,
     kind: JobKind = JobKind.SNAPSHOT,
     slot_at: datetime | None = None,
+    attempt: int = 1,
     due_at: datetime = NOON,
     state: RunState = RunState.PENDING,
 ) -> Run:
@@ -67,7 +68,7 @@ def a_run(
         id=RunId(run_id),
         kind=kind,
         lineage_id=lineage_id,
-        slot=Slot.manual(RunId(run_id)) if slot_at is None else Slot.scheduled(slot_at),
+        slot=Slot.manual(RunId(run_id)) if slot_at is None else Slot.scheduled(slot_at, attempt=attempt),
         state=state,
         requested_at=NOON,
         due_at=due_at,
