@@ -234,7 +234,7 @@ class TestText:
         await story.kit.run("check")
         ended = await story.kit.run("status")
 
-        assert ended.stdout.splitlines()[0] == "every target is restorable as wanted, but 2 incidents are open"
+        assert ended.stdout.splitlines()[0] == "every target is restorable as wanted, but 2 incidents open"
 
     async def test_common_options_stand_anywhere(self, story: Story) -> None:
         config = str(story.kit.config)

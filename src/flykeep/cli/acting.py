@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from flykeep.cli.context import Common, console, errors_console, print_document
+from flykeep.cli.context import Common, console, errors_console, print_document, print_failure
 from flykeep.cli.progress import ProgressView
 from flykeep.domain.documents import Plain, plain
 from flykeep.domain.errors import RefusalError, UsageError
@@ -101,10 +101,8 @@ def report(run: Run, options: Common, *, extra: dict[str, Plain] | None = None) 
         return
     out = errors_console()
     facts = " ".join(f"{name}={value}" for name, value in failure.facts)
-    out.print(run.state.value, style="bold red", end=" ")
-    out.print(f"{failure.code}: {failure.message}" + (f" ({facts})" if facts else ""), markup=False)
-    out.print(" next", style="bold", end=" ")
-    out.print(failure.hint, markup=False)
+    message = f"{failure.code}: {failure.message}" + (f" ({facts})" if facts else "")
+    print_failure(out, run.state.value, message, failure.hint)
 
 
 async def _require_daemon(application: Application, *, is_local: bool) -> None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from flykeep.cli.artifacts import stored_bytes, summary
 from flykeep.cli.context import Common, console, print_document, with_application
@@ -139,6 +140,13 @@ def _entry(entry: IndexEntry) -> dict[str, Plain]:
     return document
 
 
+def _counts(artifact: Artifact) -> str:
+    if artifact.is_failed:
+        return "no: it failed its verification"
+    reason = artifact.manifest.why_not_restorable
+    return f"no: {reason}" if reason else "yes"
+
+
 def _print(artifact: Artifact, options: Common) -> None:
     manifest, out = artifact.manifest, console(options)
     rows = {
@@ -151,13 +159,15 @@ def _print(artifact: Artifact, options: Common) -> None:
         "stored": f"{bytes_text(stored_bytes(artifact))} in {artifact.store}: {artifact.manifest_key}",
         "encrypted to": ", ".join(manifest.recipients) or "nobody: not encrypted",
         "outcome": manifest.outcome.value,
-        "counts": manifest.why_not_restorable or ("no: failed verification" if artifact.is_failed else "yes"),
-        "verified": f"{artifact.verified_level or 'read back'} {instant_text(artifact.verified_at)}",
+        "counts": _counts(artifact),
+        "verified": f"{artifact.verified_level}, {instant_text(artifact.verified_at)}"
+        if artifact.verified_at
+        else "read back when it was stored",
         "opened": "contents never opened by flykeep" if artifact.verified_level != "contents" else "contents compared",
     }
     for name, value in rows.items():
-        out.print(f"{name:>13}  ", style="bold", end="")
-        out.print(value, markup=False)
+        line = Text(f"{name:>13}  ", style="bold")
+        out.print(line.append(value, style="not bold"), soft_wrap=True)
     for file in manifest.changed:
         out.print(f"{file.change:>13}  {file.path}", style="yellow", markup=False)
     for path in manifest.skipped:

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
+from flykeep.domain.defects import kind_of, places_of
 from flykeep.domain.documents import Plain
 from flykeep.domain.errors import FlykeepError, InterruptedRunError
 
@@ -149,11 +150,11 @@ def report_error(error: FlykeepError, options: Common) -> None:
 
 def report_defect(error: Exception, *, is_json: bool, is_verbose: bool) -> None:
     """An error nobody foresaw; where it came from is shown with `-v`."""
-    text = f"{type(error).__name__}: {error}"
+    text = f"flykeep met {kind_of(error)}"
     if is_json:
         print_error(FlykeepError.code, text, hint=FlykeepError.hint, exit_code=FlykeepError.exit_code)
     if is_verbose:
-        traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.write(places_of(error))
     tell_error(FlykeepError.code, text, FlykeepError.hint)
 
 
@@ -170,10 +171,13 @@ def print_error(code: str, message: str, *, hint: str, exit_code: int, facts: di
     print_document({"error": error}, schema="error")
 
 
+def print_failure(out: Console, what: str, message: str, hint: str) -> None:
+    """What failed, in red, and what to do next."""
+    out.print(Text(what, style="bold red").append(f" {message}", style="not bold default"))
+    out.print(Text(" next", style="bold").append(f" {hint}", style="not bold"))
+
+
 def tell_error(code: str, message: str, hint: str) -> None:
     """Code, message and what to do next, on standard error."""
     out = errors_console()
-    out.print("error", style="bold red", end=" ")
-    out.print(f"{code}: {message}", markup=False)
-    out.print(" next", style="bold", end=" ")
-    out.print(hint, markup=False)
+    print_failure(out, "error", f"{code}: {message}", hint)

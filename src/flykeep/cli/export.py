@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from flykeep.cli.acting import act, report
 from flykeep.cli.context import Common, console, with_application
@@ -77,8 +78,8 @@ def _print_result(options: Common, result: dict[str, object]) -> None:
         size = bytes_text(int(copy["stored_bytes"]))
         out.print(f"artifact {result['export_id']} in store {copy['store']}: {result['files']} files, {size} stored")
     if result.get("why_not_restorable"):
-        out.print("never counts as a backup: ", end="", style="bold yellow")
-        out.print(str(result["why_not_restorable"]), markup=False)
+        reason = Text("never counts as a backup: ", style="bold yellow")
+        out.print(reason.append(str(result["why_not_restorable"]), style="not bold default"))
     changed = result.get("changed")
     for file in changed if isinstance(changed, list) else []:
         out.print(f"  {file['change']}: {file['path']}", style="yellow", markup=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flykeep.cli.context import Common, console, print_document, with_application
-from flykeep.cli.render import age_text, instant_text, print_indented
+from flykeep.cli.render import age_text, count_text, instant_text, print_indented
 from flykeep.cli.spans import typed_span
 from flykeep.cli.verdicts import SEVERITY_STYLES, finding_document
 from flykeep.domain.documents import Plain, plain
@@ -100,7 +100,7 @@ async def _list(application: Application, options: Common, *, is_open: bool | No
 def _history(incident: Incident, *, now: datetime) -> str:
     parts = [f"opened {age_text(incident.opened_at, now=now)}"]
     if incident.reminder_count:
-        parts.append(f"{incident.reminder_count} reminders")
+        parts.append(count_text(incident.reminder_count, "reminder"))
     if incident.acknowledged_at:
         parts.append(f"acknowledged {age_text(incident.acknowledged_at, now=now)}")
     if incident.muted_until and incident.muted_until > now:

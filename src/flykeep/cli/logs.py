@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from flykeep.domain.defects import places_of
+
 
 def configure_logs(*, is_verbose: bool, is_daemon: bool = False) -> None:
     """Verbs log warnings only, unless asked for more; the daemon logs what it does.
@@ -21,6 +23,7 @@ def configure_logs(*, is_verbose: bool, is_daemon: bool = False) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             _without_none,
+            _without_words,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
@@ -29,6 +32,13 @@ def configure_logs(*, is_verbose: bool, is_daemon: bool = False) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _without_words(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Exceptions as kind and places: their own words, and the values a terminal would show, may hold a secret."""
+    info = event.pop("exc_info", None)
+    error = sys.exception() if info is True else info
+    return {**event, "places": places_of(error)} if isinstance(error, BaseException) else event
 
 
 def _without_none(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

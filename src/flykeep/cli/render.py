@@ -24,16 +24,21 @@ def bytes_text(size: int) -> str:
 
 
 def duration_text(duration: timedelta) -> str:
-    """The two largest units: `3 d 4 h`, `4 min 12 s`; from a day on nothing smaller than hours."""
+    """The largest unit and the one below it: `3 d 4 h`, `6 h`, `4 min 12 s`."""
     seconds = int(abs(duration).total_seconds())
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    first = next((number for number, (_, length) in enumerate(units) if seconds >= length), len(units) - 1)
     parts: list[str] = []
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        if parts and parts[0].endswith(" d") and length < 3600:
-            break
+    for unit, length in units[first : first + 2]:
         count, seconds = divmod(seconds, length)
-        if count or (unit == "s" and not parts):
+        if count or not parts:
             parts.append(f"{count} {unit}")
-    return " ".join(parts[:2])
+    return " ".join(parts)
+
+
+def count_text(count: int, noun: str) -> str:
+    """`1 incident`, `2 incidents`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def age_text(at: datetime | None, *, now: datetime) -> str:
@@ -74,6 +79,8 @@ def _print_blocks(out: Console, columns: Sequence[str], rows: Sequence[Sequence[
     width = max(map(len, columns))
     for number, row in enumerate(rows):
         for position, (name, cell) in enumerate(zip(columns, row, strict=True)):
+            if not cell:
+                continue
             line = Text(name.rjust(width) + _GAP, style="bold")
             line.append(cell, style=styles[number] if styles and position == 0 else "not bold")
             out.print(line, soft_wrap=True)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from flykeep.cli.context import Common, console, print_document, with_application
-from flykeep.cli.render import age_text, print_indented, print_table
+from flykeep.cli.render import age_text, count_text, print_indented, print_table
 from flykeep.cli.targets import TARGET_HELP, known_lineages
 from flykeep.cli.verdicts import FINE, STYLES, print_findings, verdict_document
 from flykeep.domain.cadence import longest_gap
@@ -81,7 +81,10 @@ class _Status:
         if counts[Verdict.UNKNOWN]:
             return f"nobody can say: {counts[Verdict.UNKNOWN]} of {total} not known to be restorable", "bold yellow"
         if self.bad_incidents:
-            return f"every target is restorable as wanted, but {len(self.bad_incidents)} incidents are open", "bold red"
+            return (
+                f"every target is restorable as wanted, but {count_text(len(self.bad_incidents), 'incident')} open",
+                "bold red",
+            )
         silent = ", ".join(
             f"{counts[kind]} {kind.value}" for kind in (Verdict.PAUSED, Verdict.UNWATCHED) if counts[kind]
         )
@@ -166,7 +169,7 @@ def _print(out: Console, found: _Status, *, is_explained: bool) -> None:
             print_findings(out, verdict.findings, now=found.now)
     out.print()
     if found.incidents:
-        out.print(f"{len(found.incidents)} open incidents: see `flykeep incidents`", style="yellow")
+        out.print(f"{count_text(len(found.incidents), 'open incident')}: see `flykeep incidents`", style="yellow")
     if not found.is_daemon_alive:
         print_indented(out, "no daemon is running: nothing happens on schedule", by=0, style="yellow")
 

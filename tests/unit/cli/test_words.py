@@ -81,6 +81,7 @@ def test_indented_text_keeps_its_indentation_where_it_wraps() -> None:
         (timedelta(seconds=252), "4 min 12 s"),
         (timedelta(days=3, hours=4, minutes=9), "3 d 4 h"),
         (timedelta(days=60, seconds=25), "60 d"),
+        (timedelta(hours=4, seconds=6), "4 h"),
     ],
     ids=str,
 )
