@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from flykeep.domain.defects import kind_of, places_of
 from flykeep.domain.errors import FlykeepError, InternalError, RefusalError, StateError, TargetNotFoundError
 from flykeep.domain.policy import JobKind, TargetRule, rule_for
 from flykeep.domain.run import Failure, Outcome, Run, RunState, Step
@@ -81,9 +82,9 @@ class Runner:
         except FlykeepError as error:
             state = RunState.REFUSED if isinstance(error, RefusalError) else RunState.FAILED
             return Outcome(state, failure=failure_of(error))
-        except Exception as error:
-            log.exception("run.defect", error=type(error).__name__)
-            defect = InternalError(f"{type(error).__name__}: {error}", facts={"run": run.id})
+        except Exception as error:  # noqa: BLE001 - told as a defect, without its words
+            log.error("run.defect", error=kind_of(error), places=places_of(error))  # noqa: TRY400 - no foreign words
+            defect = InternalError(f"flykeep met {kind_of(error)}", facts={"run": run.id})
             return Outcome(RunState.FAILED, failure=failure_of(defect))
 
     async def _dispatch(self, run: Run, watcher: Watcher) -> Outcome:
