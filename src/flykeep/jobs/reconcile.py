@@ -104,5 +104,5 @@ class ReconcileJob:
 
     async def _journal_settled(self, run_id: RunId, store: str) -> None:
         async with self.catalog.transaction() as tx:
-            number = len(await tx.steps(run_id)) + 1
+            number = max(step.number for step in await tx.steps(run_id)) + 1  # a step that failed leaves a gap
             await tx.add_step(Step(run_id, number, SETTLED, self.clock.now(), json.dumps({"store": store})))

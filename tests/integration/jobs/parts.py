@@ -88,7 +88,7 @@ class MemoryWorkers:
     async def export(self, order: ExportOrder, *, on_progress: Callable[[Progress], None]) -> ExportResult:
         self.orders.append(order)
         store = self.stores[order.store.name]
-        data = StoredObject(f"{order.key_prefix}/data.tar.zst.age", 4, "00")
+        data = StoredObject(f"{order.key_prefix}/data.tar.zst.age", 4, "00" * 32)
         await store.put(data.key, b"data")
         on_progress(Progress("storing", 10, 4, 1))
         self.began.set()
@@ -96,9 +96,9 @@ class MemoryWorkers:
             await self.hold.wait()
         if self.errors:
             raise self.errors.pop(0)
-        index = StoredObject(f"{order.key_prefix}/index.jsonl.zst.age", 5, "11")
+        index = StoredObject(f"{order.key_prefix}/index.jsonl.zst.age", 5, "11" * 32)
         await store.put(index.key, b"index")
-        result = ExportResult((data,), index, TarTotals(1, 1, 1, 10, "22"), (), (), (), "gnu", 0)
+        result = ExportResult((data,), index, TarTotals(1, 1, 1, 10, "22" * 32), (), (), (), "gnu", 0)
         return replace(result, **self.changes)
 
     async def verify(self, order: VerifyOrder, *, on_progress: Callable[[Progress], None]) -> VerifyResult:

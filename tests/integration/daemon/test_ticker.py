@@ -1,0 +1,112 @@
+"""Slots become runs: once each, the newest after an absence, none while paused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from flykeep.daemon.ticker import Ticker
+from flykeep.domain.ids import LineageId, MachineId
+from flykeep.domain.policy import CopyRule, ExportRule, JobKind, Policy, Schedule, SnapshotRule, TargetRule
+from flykeep.domain.run import Outcome, Run, RunState
+from flykeep.ports.catalog import Pause
+from tests.integration.jobs.parts import Parts
+from tests.unit.domain.builders import lineage
+
+DAY = timedelta(days=1)
+POLICY = Policy(
+    "standard",
+    snapshot=SnapshotRule(schedule=Schedule("0 3 * * *")),
+    export=ExportRule(schedule=Schedule("0 4 * * 0")),
+    copies=(CopyRule("offsite"),),
+)
+
+
+@pytest.fixture
+def ticker(parts: Parts) -> Ticker:
+    rules = (TargetRule("my-crocbot/*", POLICY, instances="primary"),)
+    check, reconcile = Schedule("*/15 * * * *"), Schedule("7 * * * *")
+    return Ticker(parts.catalog, parts.clock, parts.ids, rules, check, reconcile, timedelta(0))
+
+
+async def runs(parts: Parts, kind: JobKind) -> list[Run]:
+    async with parts.catalog.transaction() as tx:
+        return list(reversed(await tx.runs(kind=kind)))
+
+
+async def finish(parts: Parts, run: Run, state: RunState) -> None:
+    async with parts.catalog.transaction() as tx:
+        await tx.finish(run.id, outcome=Outcome(state), now=parts.clock.now())
+
+
+async def test_a_tick_makes_each_owed_run_once(parts: Parts, ticker: Ticker) -> None:
+    assert await ticker.tick() == 4
+    assert await ticker.tick() == 0
+    (snapshot,) = await runs(parts, JobKind.SNAPSHOT)
+    assert snapshot.slot.key == "2026-03-02T03:00:00Z"
+    assert snapshot.state is RunState.PENDING
+
+
+async def test_after_an_absence_the_newest_slot_runs_and_the_others_are_on_record(parts: Parts, ticker: Ticker) -> None:
+    await ticker.tick()
+    await parts.clock.sleep(3 * DAY)
+    await ticker.tick()
+    found = [(run.slot.key[:10], run.state) for run in await runs(parts, JobKind.SNAPSHOT)]
+    assert sorted(found) == [
+        ("2026-03-02", RunState.PENDING),
+        ("2026-03-03", RunState.SKIPPED),
+        ("2026-03-04", RunState.SKIPPED),
+        ("2026-03-05", RunState.PENDING),
+    ]
+
+
+async def test_a_slot_that_comes_while_paused_is_skipped_with_the_reason(parts: Parts, ticker: Ticker) -> None:
+    async with parts.catalog.transaction() as tx:
+        await tx.pause(Pause(parts.lineage.id, None, "migration", parts.clock.now()))
+    await ticker.tick()
+    (snapshot,) = await runs(parts, JobKind.SNAPSHOT)
+    assert snapshot.state is RunState.SKIPPED
+    assert (await parts.steps(snapshot))[0].detail == "paused: migration"
+    assert await ticker.tick() == 0
+
+
+async def test_an_interrupted_slot_is_tried_again_with_a_row_of_its_own(parts: Parts, ticker: Ticker) -> None:
+    await ticker.tick()
+    (snapshot,) = await runs(parts, JobKind.SNAPSHOT)
+    await finish(parts, snapshot, RunState.INTERRUPTED)
+    assert await ticker.tick() == 1
+    again = (await runs(parts, JobKind.SNAPSHOT))[-1]
+    assert again.slot.key == "2026-03-02T03:00:00Z~2"
+    await finish(parts, again, RunState.SUCCEEDED)
+    assert await ticker.tick() == 0
+
+
+async def test_where_volumes_hold_the_same_data_only_the_first_is_exported(parts: Parts, ticker: Ticker) -> None:
+    async with parts.catalog.transaction() as tx:
+        await tx.save_lineage(lineage("lin_2", machine_id=MachineId("m2"), machine_name="two"))
+        await tx.save_lineage(replace(lineage("lin_3"), app="stray", machine_id=MachineId("m3")))  # type: ignore[arg-type]
+    await ticker.tick()
+    assert {run.lineage_id for run in await runs(parts, JobKind.SNAPSHOT)} == {
+        parts.lineage.id,
+        LineageId("lin_2"),
+    }
+    assert [run.lineage_id for run in await runs(parts, JobKind.EXPORT)] == [parts.lineage.id]
+
+
+async def test_slots_of_a_lineage_start_a_little_later_always_the_same(parts: Parts, ticker: Ticker) -> None:
+    await parts.clock.sleep(DAY - timedelta(hours=9))  # exactly the slot
+    await replace(ticker, jitter_window=timedelta(hours=1)).tick()
+    (snapshot,) = await runs(parts, JobKind.SNAPSHOT)
+    wait = snapshot.due_at - parts.clock.now()
+    assert timedelta(0) < wait < timedelta(hours=1)
+
+
+def test_the_daemon_wakes_for_every_schedule_there_is(ticker: Ticker) -> None:
+    assert {schedule.cron for schedule in ticker.schedules()} == {
+        "*/15 * * * *",
+        "7 * * * *",
+        "0 3 * * *",
+        "0 4 * * 0",
+    }
