@@ -59,8 +59,8 @@ class StateWriter:
 
     async def _document(self) -> dict[str, Plain]:
         """Only what changes when Fly's things change: no instants of reading, or every check would rewrite it."""
+        lineages: list[Plain] = []
         async with self.catalog.transaction() as tx:
-            lineages: list[Plain] = []
             for lineage in await tx.lineages(include_retired=True):
                 config = await tx.machine_config(lineage.id)
                 snapshots = await tx.recorded_snapshots(lineage.id)
