@@ -13,7 +13,8 @@ import pytest_asyncio
 
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Progress, Scenario, Seed, SnapshotSpec, VolumeSpec
-from tests.flykit import Ended, Kit, flykeep
+from tests.e2e.warm import warm_flykeep
+from tests.flykit import Ended, Kit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -23,7 +24,7 @@ MAIN = "my-crocbot/crocbot_data"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kit]:
     scenario = Scenario.shipped().model_copy(update={"snapshot_progress": Progress(polls=0)})
-    async with flykeep(tmp_path_factory.mktemp("exits"), scenario=scenario) as kit:
+    async with warm_flykeep(tmp_path_factory.mktemp("exits"), scenario=scenario) as kit:
         yield kit
 
 
@@ -216,10 +217,25 @@ async def test_an_ambiguous_target_names_the_choices(tmp_path: Path) -> None:
     app = AppSpec(
         name="twins", machines=tuple(MachineSpec(name=f"twin-{one}", volume="data") for one in "ab"), volumes=twins
     )
-    async with flykeep(tmp_path, scenario=Scenario(apps=(app,))) as kit:
+    async with warm_flykeep(tmp_path, scenario=Scenario(apps=(app,))) as kit:
         ended = await kit.run("snapshot", "twins/data", "--json")
 
     assert "twins/data@twin-b" in refused(ended, 2, "usage.ambiguous_target")
+
+
+async def test_a_living_daemon_takes_what_nobody_waits_for(tmp_path: Path) -> None:
+    volume = VolumeSpec(name="data", seed=Seed(kind="empty"), snapshots=(SnapshotSpec(age_hours=1),))
+    app = AppSpec(name="shop", machines=(MachineSpec(name="one", volume="data"),), volumes=(volume,))
+    scenario = Scenario(apps=(app,), snapshot_progress=Progress(polls=0))
+    async with warm_flykeep(tmp_path, scenario=scenario) as kit, kit.daemon():
+        ended = await kit.run("snapshot", "shop/data", "--no-wait", "--json")
+        run_id = ended.document["run_id"]
+        async with asyncio.timeout(60):
+            while not (done := (await kit.run("runs", run_id, "--json")).document)["ended_at"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    assert (ended.code, ended.document["state"]) == (0, "pending")
+    assert done["state"] == "succeeded"
 
 
 async def until(stream: asyncio.StreamReader, wanted: bytes) -> None:

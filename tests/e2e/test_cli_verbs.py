@@ -17,7 +17,8 @@ import pytest_asyncio
 from flykeep.bootstrap import open_application
 from flykeep.settings import load_settings
 from flykeep.testing.flysim.scenario import Progress, Scenario
-from tests.flykit import Ended, Kit, flykeep
+from tests.e2e.warm import warm_flykeep
+from tests.flykit import Ended, Kit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -47,7 +48,7 @@ class Story:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def story(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Story]:
     scenario = Scenario.shipped().model_copy(update={"snapshot_progress": Progress(polls=0)})
-    async with flykeep(tmp_path_factory.mktemp("cli"), scenario=scenario) as kit:
+    async with warm_flykeep(tmp_path_factory.mktemp("cli"), scenario=scenario) as kit:
         told = Story(kit)
         await before_the_first_export(told)
         await with_an_artifact(told)

@@ -36,6 +36,12 @@ class Level(StrEnum):
     CONTENTS = "contents"
 
 
+_LEVEL = Annotated[
+    Level,
+    typer.Option(help="manifest: signature, sizes; bytes: every stored byte; contents: every file, with the identity."),
+]
+
+
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
         help="Look into one artifact: its description, its files, or a proof that it is whole.", no_args_is_help=True
@@ -75,12 +81,7 @@ def register(app: typer.Typer) -> None:
     def verify(
         ctx: typer.Context,
         artifact_id: _ID,
-        level: Annotated[
-            Level,
-            typer.Option(
-                help="manifest: signature, sizes; bytes: every stored byte; contents: every file, with the identity."
-            ),
-        ] = Level.BYTES,
+        level: _LEVEL = Level.BYTES,
         store: _STORE = None,
     ) -> None:
         """Prove that it is what was written; exit 7 where it is not."""
