@@ -97,6 +97,10 @@ def _http_url(value: str) -> str:
         raise ValueError("must be a URL that begins with https:// or http://")
     if parts.username or parts.password or parts.query:
         raise ValueError("must not hold credentials; use the keys that name secrets")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError("must have a port between 0 and 65535") from error
     return value.rstrip("/")
 
 

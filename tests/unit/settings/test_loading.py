@@ -175,6 +175,7 @@ def test_no_recipients_is_an_error_unless_none_is_written_out(load: Load, change
         ('[stores.x]\ntype = "directory"\npath = "/x"\nprefix = "/p"', "stores.x.prefix: must not begin"),
         ('[stores.x]\ntype = "s3"\nbucket = "b"\naccess_key_id_secret = "A"', "stores.x: needs both"),
         ('[stores.x]\ntype = "s3"\nbucket = "b"\nendpoint = "r2.com"', "stores.x.endpoint: must be a URL"),
+        ('[stores.x]\ntype = "s3"\nbucket = "b"\nendpoint = "http://r2.com:99999"', "must have a port"),
         ('[state]\nurl = "sqlite:////x"\nurl_secret = "X"', "state: has both url and url_secret"),
         ('[http]\nbind = "8080"', "http.bind: must be an address and a port"),
         ('[http]\nbind = "127.0.0.1:99999"', "http.bind: must be an address and a port"),
