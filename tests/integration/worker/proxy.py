@@ -40,7 +40,7 @@ class Proxy:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, hold_after: int | None
     ) -> None:
         passed = 0
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
             while data := await reader.read(1 << 16):
                 writer.write(data)
                 await writer.drain()
@@ -48,7 +48,6 @@ class Proxy:
                 if hold_after is not None and passed >= hold_after and not self.released.is_set():
                     self.held.set()
                     await self.released.wait()
-            writer.close()
 
 
 @contextlib.asynccontextmanager
