@@ -60,6 +60,9 @@ def _command_lines(command: Any, name: str) -> Iterator[str]:
     yield ""
     yield inspect.cleandoc(command.help or "")
     yield ""
+    if command.epilog and name == "flykeep":
+        yield command.epilog
+        yield ""
     shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
     if shown:
         yield "| | |"
