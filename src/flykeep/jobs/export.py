@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
-from flykeep.domain import layout, manifest
-from flykeep.domain.artifact import (
-    LOST,
-    Artifact,
-    ArtifactOrigin,
-    ArtifactOutcome,
-    ChangedFile,
-    Consistency,
-    Manifest,
-    SignedManifest,
-)
-from flykeep.domain.documents import to_json
-from flykeep.domain.errors import FlykeepError, IntegrityError, StorePreconditionError
+from flykeep.domain import layout
+from flykeep.domain.artifact import Artifact
+from flykeep.domain.errors import FlykeepError
 from flykeep.domain.fly import Volume
 from flykeep.domain.ids import ExportId
 from flykeep.domain.plans import ExportPlan, plan_export
 from flykeep.domain.policy import JobKind, TargetRule
-from flykeep.domain.restore_text import RESTORE_TEXT
-from flykeep.domain.run import Outcome, RunState
+from flykeep.domain.run import Outcome
+from flykeep.jobs.committing import Committer, Taken
 from flykeep.jobs.context import TargetWork
+from flykeep.jobs.export_result import outcome_of
 from flykeep.jobs.hooks import HookRunner
 from flykeep.jobs.settle import BEGUN, COMMITTED, SETTLED, Settler, export_intents
 from flykeep.ports.catalog import Catalog
@@ -35,7 +26,7 @@ from flykeep.ports.clock import Clock, IdSource
 from flykeep.ports.crypto import IndexKey, Signer
 from flykeep.ports.fly import AccessIssuer, CommandRunner, InventoryReader
 from flykeep.ports.store import Store, StoreOrder
-from flykeep.ports.worker import CompressionOrder, ExportOrder, ExportResult, Workers
+from flykeep.ports.worker import CompressionOrder, ExportOrder, Workers
 
 _CLEANUP_LIMIT = timedelta(seconds=60)
 
@@ -64,28 +55,6 @@ class ExportSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    store: str
-    manifest_key: str
-    stored_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExportJobResult:
-    export_id: ExportId
-    outcome: ArtifactOutcome
-    consistency: Consistency
-    satisfies_rpo: bool
-    copies: tuple[Copy, ...]
-    files: int
-    tar_bytes: int
-    changed: tuple[ChangedFile, ...]
-    skipped: tuple[str, ...]
-    open_databases: tuple[str, ...]
-    why_not_restorable: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class ExportJob:
     """Nothing exists until its manifest does: whatever fails before that is removed, and reconcile removes the rest."""
 
@@ -103,7 +72,7 @@ class ExportJob:
     async def run(self, work: TargetWork) -> Outcome:
         earlier = await self._earlier_copies(work)
         if earlier and len(earlier) == len(work.rule.policy.copies):
-            return _outcome(list(earlier.values()))
+            return outcome_of(list(earlier.values()))
         volume = await self.fly.volume(work.lineage.app, work.lineage.volume_id)
         attached = volume.attached_machine_id
         machine = await self.fly.machine(volume.app, attached) if attached else None
@@ -120,7 +89,7 @@ class ExportJob:
                 failures.append(error.with_facts(store=name))
         if failures:
             raise failures[0]
-        return _outcome(copies)
+        return outcome_of(copies)
 
     async def _earlier_copies(self, work: TargetWork) -> dict[str, Artifact]:
         """What earlier attempts of the same slot committed, by store, so that no store gets the slot twice.
@@ -157,15 +126,16 @@ class ExportJob:
             ) as hook:
                 order = await self._order(plan, export_id, prefix, target)
                 result = await self.workers.export(order, on_progress=work.on_progress)
-            document = self._describe(work, plan, volume, export_id, result, started_at)
-            if hook.made_consistent:
-                document = replace(document, consistency=Consistency.APP)
-            artifact = await self._commit(target.store, prefix, document)
+            taken = Taken(work, plan, volume, export_id, result, hook.made_consistent, started_at)
+            artifact = await self._committer().commit(target.store, prefix, taken)
         except BaseException:
             await self._abandon(work, target.store, prefix)
             raise
         await work.journal.step(COMMITTED, export_id=export_id, store=target.store.name)
         return artifact
+
+    def _committer(self) -> Committer:
+        return Committer(self.catalog, self.clock, self.signer, self.settings.recipients, self.settings.flykeep_version)
 
     async def _order(self, plan: ExportPlan, export_id: ExportId, prefix: str, target: BoundStore) -> ExportOrder:
         return ExportOrder(
@@ -184,76 +154,6 @@ class ExportJob:
             stall_timeout_s=self.settings.stall_timeout.total_seconds(),
         )
 
-    def _describe(
-        self,
-        work: TargetWork,
-        plan: ExportPlan,
-        volume: Volume,
-        export_id: ExportId,
-        result: ExportResult,
-        started_at: datetime,
-    ) -> Manifest:
-        origin = ArtifactOrigin(
-            lineage_id=work.lineage.id,
-            app=volume.app,
-            volume_name=volume.name,
-            volume_id=volume.id,
-            machine_id=plan.machine.id,
-            machine_name=plan.machine.name,
-            machine_state=plan.machine.state,
-            region=volume.region,
-            snapshot_id=None,
-            source=plan.source,
-            paths=plan.include,
-            excluded=plan.exclude,
-        )
-        return Manifest(
-            export_id=export_id,
-            origin=origin,
-            consistency=Consistency.LIVE,
-            policy=work.rule.policy.name,
-            started_at=started_at,
-            ended_at=self.clock.now(),
-            flykeep_version=self.settings.flykeep_version,
-            encryption="age" if self.settings.recipients else "none",
-            recipients=self.settings.recipients,
-            data=result.data,
-            index=result.index,
-            totals=result.totals,
-            outcome=ArtifactOutcome.DEGRADED if result.changed else ArtifactOutcome.COMPLETE,
-            changed=result.changed,
-            skipped=result.skipped,
-            lost=LOST,
-            open_databases=result.open_databases,
-            is_partial=plan.is_partial,
-        )
-
-    async def _commit(self, store: Store, prefix: str, document: Manifest) -> Artifact:
-        """Write the manifest create-only and read it back; with that the artifact exists."""
-        await self._explain_restore(store)
-        content = manifest.canonical_bytes(document)
-        signed = SignedManifest(document, self.signer.sign(content), self.signer.public_hex)
-        key = layout.manifest_key(prefix)
-        await store.put_new(key, manifest.to_document(signed))
-        if await store.get(key) != manifest.to_document(signed):
-            raise IntegrityError("the manifest read back differs from the one written", facts={"key": key})
-        artifact = Artifact(
-            export_id=document.export_id,
-            store=store.name,
-            manifest_key=key,
-            manifest=document,
-            recorded_at=self.clock.now(),
-        )
-        async with self.catalog.transaction() as tx:
-            await tx.record_artifact(artifact)
-        return artifact
-
-    async def _explain_restore(self, store: Store) -> None:
-        try:
-            await store.put_new(layout.RESTORE_KEY, RESTORE_TEXT.encode())
-        except StorePreconditionError:
-            return  # written before, perhaps with the operator's own notes
-
     async def _abandon(self, work: TargetWork, store: Store, prefix: str) -> None:
         """Remove a half-made export, or adopt it where its manifest was written after all; bounded and shielded."""
         cleanup = asyncio.ensure_future(Settler(self.catalog, self.clock, self.signer).settle(store, prefix))
@@ -271,25 +171,3 @@ def _is_of(copy: Artifact, rule: TargetRule) -> bool:
     """Whether the copy is good and holds what the configuration asks for now."""
     origin = copy.manifest.origin
     return not copy.is_failed and (origin.paths, origin.excluded) == (rule.include, rule.exclude)
-
-
-def _outcome(copies: list[Artifact]) -> Outcome:
-    document = copies[0].manifest
-    result = ExportJobResult(
-        export_id=document.export_id,
-        outcome=document.outcome,
-        consistency=document.consistency,
-        satisfies_rpo=all(copy.satisfies_rpo for copy in copies),
-        copies=tuple(
-            Copy(copy.store, copy.manifest_key, sum(part.size_bytes for part in copy.manifest.data)) for copy in copies
-        ),
-        files=document.totals.files,
-        tar_bytes=document.totals.tar_bytes,
-        changed=document.changed,
-        skipped=document.skipped,
-        open_databases=document.open_databases,
-        why_not_restorable=document.why_not_restorable,
-    )
-    # An artifact that never counts as a backup is not plainly "done": the exit code must say so too.
-    is_degraded = any(copy.manifest.outcome is ArtifactOutcome.DEGRADED or not copy.satisfies_rpo for copy in copies)
-    return Outcome(RunState.DEGRADED if is_degraded else RunState.SUCCEEDED, to_json(result))
