@@ -193,7 +193,7 @@ class TestArtifacts:
         assert story["show"]["manifest"]["outcome"] == "complete"
 
     async def test_files_are_searched_in_the_index(self, story: Story) -> None:
-        assert [file["path"] for file in story["files"]["files"]] == ["./crocbot.json"]
+        assert [file["path"] for file in story["files"]["files"]] == ["crocbot.json"]
         assert story["files"]["files"][0]["sha256"]
 
     async def test_three_levels_of_proof_the_last_of_them_with_the_identity_only(self, story: Story) -> None:

@@ -163,8 +163,10 @@ class EntryType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One entry of the tar, in stream order. `path` and `link_target` are raw bytes as the tar has them.
+    """One entry of the tar, in stream order.
 
+    `path` is raw bytes from the volume's root, which itself is `.`; a hard link's target likewise, a symbolic link's as
+    it is.
     `offset` is where the entry's first header block (extension headers included) stands in the tar.
     `mtime_s` is whole seconds. `sha256` is of the content of regular files, else None.
     """

@@ -76,7 +76,7 @@ cat data.tar.zst* | zstd -dc | tar -xpf - -C "$TARGET"
 ```
 
 As root this restores owners too; add `--numeric-owner` (GNU tar), since the names of users differ between machines. To
-get single files, name them as the index does, after `"$TARGET"`: `... -C "$TARGET" ./some/file`.
+get single files, name them after `"$TARGET"` as the index does, with `./` before: `... -C "$TARGET" ./some/file`.
 
 A pipe hides the failure of its first commands. To be certain that nothing is missing, compare the whole tar:
 

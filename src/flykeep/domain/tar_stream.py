@@ -198,8 +198,10 @@ class TarReader:
     ) -> IndexEntry:
         is_link = entry_type in {EntryType.HARDLINK, EntryType.SYMLINK}
         link_target = overrides.link_target if overrides.link_target is not None else _text(block[157:257])
+        if entry_type is EntryType.HARDLINK:
+            link_target = from_root(link_target)
         return IndexEntry(
-            path=overrides.path if overrides.path is not None else _header_path(block),
+            path=from_root(overrides.path if overrides.path is not None else _header_path(block)),
             type=entry_type,
             size_bytes=size_bytes,
             mode=_number(block[100:108]) & 0o7777,
@@ -210,6 +212,11 @@ class TarReader:
             sha256=self._content_hash.hexdigest() if entry_type is EntryType.FILE else None,
             offset=start,
         )
+
+
+def from_root(name: bytes) -> bytes:
+    """A member's name as a path from the volume's root: no `./` before it, no `/` behind it; the root is `.`."""
+    return name.removeprefix(b"./").rstrip(b"/") or b"."
 
 
 def _check(block: bytes, *, at: int) -> None:

@@ -113,9 +113,7 @@ def _differing(seen: sqlite3.Connection, entries: Iterable[IndexEntry]) -> Itera
     for entry in entries:
         if entry.type is not EntryType.FILE:
             continue
-        found = seen.execute(
-            "SELECT size, mtime FROM seen WHERE path = ?", (entry.path.removeprefix(b"./"),)
-        ).fetchone()
+        found = seen.execute("SELECT size, mtime FROM seen WHERE path = ?", (entry.path,)).fetchone()
         if found is None:
             yield ChangedFile(shown(entry.path), "vanished")
         elif found != (entry.size_bytes, entry.mtime_s):

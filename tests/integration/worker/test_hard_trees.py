@@ -63,7 +63,7 @@ async def test_files_that_change_while_they_are_read_are_named_and_no_others(
         result = await _interfering(workers, order, proxy, when_held)
 
     archived = {entry.path async for entry in _index(workers, order, result, keys)}
-    gone = {f"live/{victim.name}" for victim in victims if os.fsencode(f"./live/{victim.name}") not in archived}
+    gone = {f"live/{victim.name}" for victim in victims if os.fsencode(f"live/{victim.name}") not in archived}
     assert gone
     expected = {ChangedFile(name, "vanished") for name in gone} | {ChangedFile(f"live/{big.name}", "changed")}
     assert set(result.changed) == expected

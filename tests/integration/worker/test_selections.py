@@ -66,7 +66,7 @@ async def test_exactly_the_selected_files_are_taken(
     order = export_order(sshd.access(), tree, store, keys, include=include, exclude=exclude)
     result, entries = await exported_here(order, keys)
 
-    assert {entry.path.removeprefix(b"./") for entry in entries if entry.sha256 is not None} == expected
+    assert {entry.path for entry in entries if entry.sha256 is not None} == expected
     assert result.changed == ()
 
 
@@ -76,7 +76,7 @@ async def test_gnu_tar_brings_the_directories_above_a_selected_file(
     order = export_order(gnu_sshd.access(), tree, store, keys, include=("agents/*/sessions/*.jsonl",))
     _, entries = await exported_here(order, keys)
     paths = [entry.path for entry in entries]
-    assert paths == [b"./agents/", b"./agents/a/", b"./agents/a/sessions/", b"./agents/a/sessions/1.jsonl"]
+    assert paths == [b"agents", b"agents/a", b"agents/a/sessions", b"agents/a/sessions/1.jsonl"]
 
 
 async def test_busybox_without_excludes_takes_the_root_directory_and_lost_and_found_too(
@@ -85,7 +85,7 @@ async def test_busybox_without_excludes_takes_the_root_directory_and_lost_and_fo
     order = export_order(busybox_sshd.access(), tree, store, keys)
     _, entries = await exported_here(order, keys)
     paths = {entry.path for entry in entries}
-    assert {b"./", b"./lost+found/inode"} <= paths
+    assert {b".", b"lost+found/inode"} <= paths
 
 
 async def test_an_include_that_matches_nothing_stops_the_export_and_is_named(

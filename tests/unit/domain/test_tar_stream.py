@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flykeep.domain.artifact import EntryType, IndexEntry
 from flykeep.domain.errors import TruncatedStreamError
-from flykeep.domain.tar_stream import BLOCK, TarReader
+from flykeep.domain.tar_stream import BLOCK, TarReader, from_root
 
 KINDS = {
     tarfile.REGTYPE: EntryType.FILE,
@@ -59,16 +59,17 @@ def read(data: bytes, *, piece: int = 1 << 20) -> tuple[TarReader, list[IndexEnt
 
 def entry_of(info: tarfile.TarInfo, content: bytes, offset: int) -> IndexEntry:
     raw = info.name.encode("utf-8", "surrogateescape")
-    is_link = info.type in {tarfile.SYMTYPE, tarfile.LNKTYPE}
+    target = info.linkname.encode("utf-8", "surrogateescape")
+    link_target = {tarfile.SYMTYPE: target, tarfile.LNKTYPE: from_root(target)}.get(info.type)
     return IndexEntry(
-        path=raw + b"/" if info.type == tarfile.DIRTYPE else raw,
+        path=from_root(raw),
         type=KINDS[info.type],
         size_bytes=len(content),
         mode=info.mode,
         uid=info.uid,
         gid=info.gid,
         mtime_s=int(info.mtime),
-        link_target=info.linkname.encode("utf-8", "surrogateescape") if is_link else None,
+        link_target=link_target,
         sha256=hashlib.sha256(content).hexdigest() if info.type == tarfile.REGTYPE else None,
         offset=offset,
     )
@@ -135,3 +136,11 @@ def test_a_damaged_header_is_refused() -> None:
     data[5] ^= 1
     with pytest.raises(TruncatedStreamError, match="checksum"):
         read(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [(b"./a", b"a"), (b"./", b"."), (b".", b"."), (b"./a/b/", b"a/b"), (b"a", b"a"), (b"./.hidden", b".hidden")],
+)
+def test_a_path_counts_from_the_root_of_the_volume(name: bytes, path: bytes) -> None:
+    assert from_root(name) == path
