@@ -130,24 +130,25 @@ def run_async(act: Callable[[], Awaitable[int]], options: Common) -> int:
         report_error(error, options)
         return error.exit_code
     except ExceptionGroup as group:
-        error = _expected_failure(group)
-        report_error(error, options)
-        return error.exit_code
+        failure = _expected_failure(group)
+        report_error(failure, options)
+        return failure.exit_code
     except (KeyboardInterrupt, asyncio.CancelledError):
         report_interrupt(options)
         return EXIT_INTERRUPTED
 
 
-def _expected_failure(group: ExceptionGroup) -> FlykeepError:
+def _expected_failure(group: ExceptionGroup[Exception]) -> FlykeepError:
     """The error that ended a group of tasks; raises the group again where it holds a defect too."""
     ours, defects = group.split(FlykeepError)
     if ours is None or defects is not None:
         raise group
-    first: BaseException = ours
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    assert isinstance(first, FlykeepError)
-    return first
+    return _first(ours)
+
+
+def _first(group: ExceptionGroup[FlykeepError]) -> FlykeepError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
 def report_interrupt(options: Common) -> None:
