@@ -1,7 +1,8 @@
 # One verb each. Everything lives in .venv of this folder; nothing outside it is changed.
 PYTHON ?= python3
 BIN := .venv/bin
-TEST_PROCESSES ?= 2
+# More than the cores there are: many tests wait for processes and servers.
+TEST_PROCESSES ?= 4
 PYTEST_ARGS ?=
 
 .PHONY: help setup demo test check format bench docs lock coverage clean

@@ -116,7 +116,7 @@ class Watcher:
             self._roots.discard(pid)
 
     def _run(self) -> None:
-        while not self._is_over.wait(0.01):
+        while not self._is_over.wait(0.03):
             for root in list(self._roots):
                 command = _read(root, "cmdline")
                 self._commands.setdefault(root, set()).add(command)

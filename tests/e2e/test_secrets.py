@@ -463,6 +463,8 @@ async def test_no_planted_secret_comes_to_light_whatever_happens(tmp_path: Path)
                 *going_wrong_with_notifiers(trouble),
                 *going_wrong_in_the_configuration(),
             )
+            if os.environ.get("FLYKEEP_FULL") != "1":
+                fails = fails[::2]  # each is a process of its own; .ci/run runs them all
             kit.sim.faults.add(
                 Fault(kind=FaultKind.SNAPSHOT_STATUS, action="snapshot.create", app="shop", text="failed", times=0)
             )
