@@ -4,8 +4,8 @@ FROM python:3.13-slim-bookworm AS build
 WORKDIR /build
 RUN python -m venv /opt/flykeep && python -m venv /opt/build
 COPY requirements/runtime.txt requirements/build.txt requirements/
-RUN /opt/flykeep/bin/pip install --disable-pip-version-check --require-hashes -r requirements/runtime.txt \
-    && /opt/build/bin/pip install --disable-pip-version-check --require-hashes -r requirements/build.txt
+RUN /opt/flykeep/bin/pip install --disable-pip-version-check --no-deps --require-hashes -r requirements/runtime.txt \
+    && /opt/build/bin/pip install --disable-pip-version-check --no-deps --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN /opt/build/bin/pip wheel --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir wheels . \

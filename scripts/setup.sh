@@ -46,6 +46,8 @@ if [ ! -x "$venv/bin/pip" ]; then
 fi
 
 echo "setup: installing requirements/dev.txt" >&2
-"$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+# The lock is whole. Without --no-deps pip asks the index for an extra's newest release (coverage[toml]) and then
+# refuses it as not pinned, so that an upstream release breaks a checkout that has not changed.
+"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 echo "setup: ready, $venv/bin/flykeep" >&2

@@ -57,7 +57,7 @@ def test_both_locks_are_installed_with_their_hashes() -> None:
     runs = " ".join(step.arguments for stage in stages() for step in stage.steps if step.instruction == "RUN")
 
     assert runs.count(" -r ") == 2
-    assert runs.count("--require-hashes -r") == 2
+    assert runs.count("--no-deps --require-hashes -r") == 2
 
 
 def test_a_person_can_open_an_artifact_inside_the_image() -> None:
