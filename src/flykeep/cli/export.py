@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Source(StrEnum):
-    """Where an export reads from; `snapshot` is refused until it can be had."""
+    """Where an export reads from; `auto` follows the policy, and says why."""
 
     AUTO = "auto"
     SNAPSHOT = "snapshot"
@@ -34,7 +34,10 @@ def register(app: typer.Typer) -> None:
         ctx: typer.Context,
         target: Annotated[str, typer.Argument(metavar="TARGET", help=TARGET_HELP)],
         source: Annotated[
-            Source, typer.Option(help="Where to read from; snapshot is refused until it can be had.")
+            Source,
+            typer.Option(
+                help="Where to read from; auto follows the policy and says why. snapshot needs [worker] image."
+            ),
         ] = Source.AUTO,
         path: Annotated[
             list[str] | None,

@@ -32,7 +32,9 @@ def register(app: typer.Typer) -> None:
                 out.print(f"run {run_id}: its process died; {word}closed as interrupted")
             for left in report.leftovers:
                 out.print(f"{left.store}: {left.prefix}: {left.action}, {len(left.objects)} objects", markup=False)
-            if not report.interrupted and not report.leftovers:
+            for scratch in report.scratch:
+                out.print(f"{scratch.app}: {scratch.action}: {', '.join(scratch.names)}", markup=False)
+            if not report.interrupted and not report.leftovers and not report.scratch:
                 out.print("nothing to reconcile")
             elif not apply:
                 out.print("nothing was changed; add --apply to do it")

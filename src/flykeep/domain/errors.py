@@ -151,6 +151,13 @@ class FlyPreconditionError(FlyError):
     hint = "Check the machine's state with `fly machine status`."
 
 
+class FlyCapacityError(FlyError):
+    """409 or 412 for want of room: this region or host cannot hold a volume or machine of this size now."""
+
+    code = "fly.capacity"
+    hint = "Name more regions in [scratch] regions, or try again later."
+
+
 class FlyRateLimitedError(FlyError):
     code = "fly.rate_limited"
     is_retryable = True

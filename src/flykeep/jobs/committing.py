@@ -16,7 +16,7 @@ from flykeep.domain.artifact import (
     SignedManifest,
 )
 from flykeep.domain.errors import IntegrityError, StorePreconditionError
-from flykeep.domain.fly import Volume
+from flykeep.domain.fly import Volume, VolumeSnapshot
 from flykeep.domain.ids import ExportId
 from flykeep.domain.plans import ExportPlan
 from flykeep.domain.restore_text import RESTORE_TEXT
@@ -30,7 +30,10 @@ from flykeep.ports.worker import ExportResult
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was read, from where, and how it was held still."""
+    """What was read, from where, and how it was held still.
+
+    `snapshot` where it was read from one: then `started_at` is its instant, for no later change is in the contents.
+    """
 
     work: TargetWork
     plan: ExportPlan
@@ -39,6 +42,13 @@ class Taken:
     result: ExportResult
     is_made_consistent: bool
     started_at: datetime
+    snapshot: VolumeSnapshot | None = None
+
+    @property
+    def consistency(self) -> Consistency:
+        if self.snapshot is not None:
+            return Consistency.SNAPSHOT
+        return Consistency.APP if self.is_made_consistent else Consistency.LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,7 @@ class Committer:
         return Manifest(
             export_id=taken.export_id,
             origin=_origin(taken),
-            consistency=Consistency.APP if taken.is_made_consistent else Consistency.LIVE,
+            consistency=taken.consistency,
             policy=taken.work.rule.policy.name,
             started_at=taken.started_at,
             ended_at=self.clock.now(),
@@ -107,17 +117,17 @@ class Committer:
 
 
 def _origin(taken: Taken) -> ArtifactOrigin:
-    plan, volume = taken.plan, taken.volume
+    plan, volume, machine = taken.plan, taken.volume, taken.plan.machine
     return ArtifactOrigin(
         lineage_id=taken.work.lineage.id,
         app=volume.app,
         volume_name=volume.name,
         volume_id=volume.id,
-        machine_id=plan.machine.id,
-        machine_name=plan.machine.name,
-        machine_state=plan.machine.state,
+        machine_id=machine.id if machine else None,
+        machine_name=machine.name if machine else None,
+        machine_state=machine.state if machine else None,
         region=volume.region,
-        snapshot_id=None,
+        snapshot_id=taken.snapshot.id if taken.snapshot else None,
         source=plan.source,
         paths=plan.include,
         excluded=plan.exclude,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from flykeep.domain.policy import TargetRule
 from flykeep.domain.run import Run, Step
 from flykeep.domain.target import Lineage
-from flykeep.ports.catalog import Catalog
+from flykeep.ports.catalog import Catalog, Transaction
 from flykeep.ports.clock import Clock
 from flykeep.ports.worker import Progress
 
@@ -28,8 +28,15 @@ class Journal:
     on_step: Callable[[Step], None] | None = None
     _number: int = 0
 
-    async def step(self, name: str, **detail: str | int | None) -> None:
+    async def step(self, name: str, /, **detail: str | int | None) -> None:
         """Journal one step; commits at once, in a transaction of its own."""
+        async with self.catalog.transaction() as tx:
+            step = await self.add(tx, name, **detail)
+        if self.on_step:
+            self.on_step(step)
+
+    async def add(self, tx: Transaction, name: str, /, **detail: str | int | None) -> Step:
+        """Journal one step within the caller's transaction, for what must be decided and written at once."""
         self._number += 1
         known = {key: value for key, value in detail.items() if value is not None}
         step = Step(
@@ -39,10 +46,8 @@ class Journal:
             at=self.clock.now(),
             detail=json.dumps(known, ensure_ascii=False) if known else "",
         )
-        async with self.catalog.transaction() as tx:
-            await tx.add_step(step)
-        if self.on_step:
-            self.on_step(step)
+        await tx.add_step(step)
+        return step
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from typing import Protocol
 from flykeep.domain import layout
 from flykeep.domain.artifact import Artifact
 from flykeep.domain.errors import FlykeepError
-from flykeep.domain.fly import Volume
+from flykeep.domain.fly import Volume, VolumeSnapshot
 from flykeep.domain.ids import ExportId
-from flykeep.domain.plans import ExportPlan, plan_export
+from flykeep.domain.plans import NO_WORKERS, ExportPlan, plan_export
 from flykeep.domain.policy import JobKind, TargetRule
 from flykeep.domain.run import Outcome
 from flykeep.jobs.committing import Committer, Taken
@@ -21,12 +21,13 @@ from flykeep.jobs.context import TargetWork
 from flykeep.jobs.export_result import outcome_of
 from flykeep.jobs.hooks import HookRunner
 from flykeep.jobs.settle import BEGUN, COMMITTED, SETTLED, Settler, export_intents
+from flykeep.jobs.snapshot_source import SnapshotSource
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock, IdSource
 from flykeep.ports.crypto import IndexKey, Signer
-from flykeep.ports.fly import AccessIssuer, CommandRunner, InventoryReader
+from flykeep.ports.fly import AccessIssuer, CommandRunner, InventoryReader, SshAccess
 from flykeep.ports.store import Store, StoreOrder
-from flykeep.ports.worker import CompressionOrder, ExportOrder, Workers
+from flykeep.ports.worker import CompressionOrder, ExportOrder, ExportResult, Workers
 
 _CLEANUP_LIMIT = timedelta(seconds=60)
 
@@ -55,6 +56,16 @@ class ExportSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class _Reading:
+    """What is read; the same for every store."""
+
+    plan: ExportPlan
+    volume: Volume
+    export_id: ExportId
+    snapshot: VolumeSnapshot | None
+
+
+@dataclass(frozen=True, slots=True)
 class ExportJob:
     """Nothing exists until its manifest does: whatever fails before that is removed, and reconcile removes the rest."""
 
@@ -68,6 +79,7 @@ class ExportJob:
     signer: Signer
     index_key: IndexKey
     settings: ExportSettings
+    snapshots: SnapshotSource | None = None
 
     async def run(self, work: TargetWork) -> Outcome:
         earlier = await self._earlier_copies(work)
@@ -76,14 +88,16 @@ class ExportJob:
         volume = await self.fly.volume(work.lineage.app, work.lineage.volume_id)
         attached = volume.attached_machine_id
         machine = await self.fly.machine(volume.app, attached) if attached else None
-        plan = plan_export(work.rule, volume=volume, machine=machine, request=work.run.request)
-        export_id = ExportId(self.ids.run_id())
+        facts = await self.snapshots.facts(work, volume) if self.snapshots else NO_WORKERS
+        plan = plan_export(work.rule, volume=volume, machine=machine, request=work.run.request, facts=facts)
         await work.journal.step("plan", source=plan.source, why="; ".join(plan.reasons))
+        snapshot = await self._snapshot(work, plan, volume)
+        reading = _Reading(plan, volume, ExportId(self.ids.run_id()), snapshot)
         copies = list(earlier.values())
         failures: list[FlykeepError] = []
         for name in (store for store in plan.stores if store not in earlier):
             try:
-                copies.append(await self._copy(work, plan, volume, export_id, self.stores[name]))
+                copies.append(await self._copy(work, reading, self.stores[name]))
             except FlykeepError as error:
                 await work.journal.step("copy failed", store=name, code=error.code, error=str(error))
                 failures.append(error.with_facts(store=name))
@@ -112,21 +126,22 @@ class ExportJob:
             await work.journal.step("exported already", export_id=copy.export_id, store=copy.store)
         return found
 
-    async def _copy(
-        self, work: TargetWork, plan: ExportPlan, volume: Volume, export_id: ExportId, target: BoundStore
-    ) -> Artifact:
+    async def _snapshot(self, work: TargetWork, plan: ExportPlan, volume: Volume) -> VolumeSnapshot | None:
+        if plan.source != "snapshot":
+            return None
+        assert self.snapshots is not None  # the plan refuses it otherwise
+        return await self.snapshots.choose(work, volume)
+
+    async def _copy(self, work: TargetWork, reading: _Reading, target: BoundStore) -> Artifact:
         """Export into one store and commit; on any failure, cancellation included, leave nothing behind."""
-        started_at = self.clock.now()
+        export_id, snapshot = reading.export_id, reading.snapshot
+        started_at = snapshot.created_at if snapshot and snapshot.created_at else self.clock.now()
         prefix = layout.artifact_prefix(work.lineage.app, work.lineage.volume_name, export_id, started_at)
         await work.journal.step(BEGUN, export_id=export_id, store=target.store.name, prefix=prefix)
         try:
-            hooks = work.rule.hooks
-            async with HookRunner(self.fly).around(
-                plan.machine, before=hooks.before_export, after=hooks.after_export, journal=work.journal
-            ) as hook:
-                order = await self._order(plan, export_id, prefix, target)
-                result = await self.workers.export(order, on_progress=work.on_progress)
-            taken = Taken(work, plan, volume, export_id, result, hook.made_consistent, started_at)
+            result, is_made_consistent = await self._read(work, reading, prefix, target)
+            plan, volume = reading.plan, reading.volume
+            taken = Taken(work, plan, volume, export_id, result, is_made_consistent, started_at, snapshot)
             artifact = await self._committer().commit(target.store, prefix, taken)
         except BaseException:
             await self._abandon(work, target.store, prefix)
@@ -134,14 +149,32 @@ class ExportJob:
         await work.journal.step(COMMITTED, export_id=export_id, store=target.store.name)
         return artifact
 
+    async def _read(
+        self, work: TargetWork, reading: _Reading, prefix: str, target: BoundStore
+    ) -> tuple[ExportResult, bool]:
+        """What a worker stored, and whether a hook held the application's files consistent meanwhile."""
+        plan, hooks = reading.plan, work.rule.hooks
+        if reading.snapshot is not None:
+            assert self.snapshots is not None
+            order = self._order(reading, prefix, target, None)
+            return await self.snapshots.export(work, reading.volume, reading.snapshot, order), False
+        assert plan.machine is not None  # the plan refuses the ssh source without one
+        async with HookRunner(self.fly).around(
+            plan.machine, before=hooks.before_export, after=hooks.after_export, journal=work.journal
+        ) as hook:
+            order = self._order(reading, prefix, target, await self.access.access(plan.machine))
+            result = await self.workers.export(order, on_progress=work.on_progress)
+        return result, hook.made_consistent
+
     def _committer(self) -> Committer:
         return Committer(self.catalog, self.clock, self.signer, self.settings.recipients, self.settings.flykeep_version)
 
-    async def _order(self, plan: ExportPlan, export_id: ExportId, prefix: str, target: BoundStore) -> ExportOrder:
+    def _order(self, reading: _Reading, prefix: str, target: BoundStore, access: SshAccess | None) -> ExportOrder:
+        plan = reading.plan
         return ExportOrder(
-            export_id=export_id,
+            export_id=reading.export_id,
             key_prefix=prefix,
-            access=await self.access.access(plan.machine),
+            access=access,  # type: ignore[arg-type]  # None: the worker's own machine, until the port can say so
             directory=plan.directory,
             include=plan.include,
             exclude=plan.exclude,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from flykeep.domain.documents import to_json
@@ -15,6 +15,7 @@ from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Outcome, Run, RunState, Step
 from flykeep.jobs.context import OrgWork
 from flykeep.jobs.orphans import close_orphan, orphans_of
+from flykeep.jobs.scratch_sweep import ScratchLeftover, ScratchSweep
 from flykeep.jobs.settle import SETTLED, ExportIntent, Settler, unsettled
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock
@@ -40,6 +41,7 @@ class ReconcileReport:
     interrupted: tuple[RunId, ...]
     leftovers: tuple[Leftover, ...]
     is_applied: bool
+    scratch: tuple[ScratchLeftover, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,17 @@ class ReconcileJob:
     clock: Clock
     stores: Mapping[str, Store]
     settler: Settler
+    scratch: ScratchSweep | None = None
 
     async def run(self, work: OrgWork) -> Outcome:
         report = await self.reconcile(is_applied=True)
-        if report.interrupted or report.leftovers:
-            await work.journal.step("reconciled", interrupted=len(report.interrupted), leftovers=len(report.leftovers))
+        if report.interrupted or report.leftovers or report.scratch:
+            await work.journal.step(
+                "reconciled",
+                interrupted=len(report.interrupted),
+                leftovers=len(report.leftovers),
+                scratch=", ".join(f"{left.action}: {' '.join(left.names)}" for left in report.scratch) or None,
+            )
         return Outcome(RunState.SUCCEEDED, to_json(report))
 
     async def reconcile(self, *, is_applied: bool) -> ReconcileReport:
@@ -67,7 +75,22 @@ class ReconcileJob:
         leftovers = [
             await self._settle(run_id, intent, is_applied=is_applied) for run_id, intent in await self._intents(dead)
         ]
-        return ReconcileReport(tuple(run.id for run in dead), tuple(leftovers), is_applied)
+        scratch = await self._sweep(dead, is_applied=is_applied)
+        return ReconcileReport(tuple(run.id for run in dead), tuple(leftovers), is_applied, scratch)
+
+    async def _sweep(self, dead: Sequence[Run], *, is_applied: bool) -> tuple[ScratchLeftover, ...]:
+        """Temporary machines and volumes of runs that are over; those of living processes are left alone."""
+        if self.scratch is None:
+            return ()
+        async with self.catalog.transaction() as tx:
+            over = [
+                run.id
+                for run in _recent(await tx.runs(kind=JobKind.EXPORT, is_open=False, limit=1000), self.clock.now())
+            ]
+            alive = [run.id for run in await tx.runs(kind=JobKind.EXPORT, is_open=True, limit=1000)]
+        gone = [run.id for run in dead if run.kind is JobKind.EXPORT]
+        over += [run_id for run_id in gone if run_id not in over]
+        return await self.scratch.sweep(over, [one for one in alive if one not in over], is_applied=is_applied)
 
     async def _dead_runs(self) -> list[Run]:
         async with self.catalog.transaction() as tx:
@@ -80,8 +103,7 @@ class ReconcileJob:
         intents: list[tuple[RunId, ExportIntent]] = []
         async with self.catalog.transaction() as tx:
             ended = await tx.runs(kind=JobKind.EXPORT, is_open=False, limit=1000)
-            recent = [run for run in ended if run.ended_at and now - run.ended_at < _LOOK_BACK]
-            exports = {run.id: run for run in [*recent, *dead] if run.kind is JobKind.EXPORT}
+            exports = {run.id: run for run in [*_recent(ended, now), *dead] if run.kind is JobKind.EXPORT}
             for run_id in exports:
                 intents.extend((run_id, intent) for intent in unsettled(await tx.steps(run_id)))
         return intents
@@ -106,3 +128,7 @@ class ReconcileJob:
         async with self.catalog.transaction() as tx:
             number = max(step.number for step in await tx.steps(run_id)) + 1  # a step that failed leaves a gap
             await tx.add_step(Step(run_id, number, SETTLED, self.clock.now(), json.dumps({"store": store})))
+
+
+def _recent(runs: Sequence[Run], now: datetime) -> list[Run]:
+    return [run for run in runs if run.ended_at and now - run.ended_at < _LOOK_BACK]

@@ -58,18 +58,10 @@ class SnapshotJob:
     deadline: timedelta = timedelta(hours=1)
 
     async def run(self, work: TargetWork) -> Outcome:
-        lineage, hooks = work.lineage, work.rule.hooks
-        volume = await self.fly.volume(lineage.app, lineage.volume_id)
-        _refuse_what_cannot_work(volume)
-        has_hooks = hooks.before_snapshot is not None or hooks.after_snapshot is not None
-        machine = await self._machine(volume) if has_hooks else None
-        async with HookRunner(self.fly).around(
-            machine, before=hooks.before_snapshot, after=hooks.after_snapshot, journal=work.journal
-        ):
-            match = await self._take(work, volume)
+        volume = await self.fly.volume(work.lineage.app, work.lineage.volume_id)
+        match = await self.take(work, volume)
         snapshot = match.snapshot
         assert snapshot is not None  # done implies a snapshot; anything else was raised
-        await self._record(work, volume, snapshot)
         result = SnapshotResult(
             snapshot_id=snapshot.id,
             volume_id=volume.id,
@@ -79,6 +71,20 @@ class SnapshotJob:
             is_coalesced=match.is_coalesced,
         )
         return Outcome(RunState.SUCCEEDED, to_json(result))
+
+    async def take(self, work: TargetWork, volume: Volume) -> SnapshotMatch:
+        """A finished snapshot of the run's slot, taken between its hooks and recorded."""
+        hooks = work.rule.hooks
+        _refuse_what_cannot_work(volume)
+        has_hooks = hooks.before_snapshot is not None or hooks.after_snapshot is not None
+        machine = await self._machine(volume) if has_hooks else None
+        async with HookRunner(self.fly).around(
+            machine, before=hooks.before_snapshot, after=hooks.after_snapshot, journal=work.journal
+        ):
+            match = await self._take(work, volume)
+        if match.snapshot is not None:
+            await self._record(work, volume, match.snapshot)
+        return match
 
     async def _machine(self, volume: Volume) -> Machine | None:
         if volume.attached_machine_id is None:

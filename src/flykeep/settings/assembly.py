@@ -13,7 +13,7 @@ from flykeep.domain.presets import PRESETS
 from flykeep.ports.store import StoreType
 from flykeep.settings.durations import parse_duration
 from flykeep.settings.fields import cron_expression
-from flykeep.settings.model import DirectoryStoreTable, FileModel, S3StoreTable, StateTable
+from flykeep.settings.model import DirectoryStoreTable, FileModel, S3StoreTable, ScratchTable, StateTable
 from flykeep.settings.origins import Origins, dotted
 from flykeep.settings.refusals import unknown_name
 from flykeep.settings.resolution import all_policies, resolve_target
@@ -49,12 +49,13 @@ def assemble(model: FileModel, *, origins: Origins, environ: Mapping[str, str]) 
     policies = _policies(model, problems)
     settings = Settings(
         fly=_fly(model, environ, problems),
-        scratch=ScratchSettings(model.scratch.app, model.scratch.max_volume_gb, model.scratch.max_workers),
+        scratch=_scratch(model.scratch),
         state=_state(model.state),
         http=_http(model.http.bind),
         stores=MappingProxyType({name: _store(name, table) for name, table in model.stores.items()}),
         encryption=_encryption(model, problems),
         worker=WorkerSettings(
+            image=model.worker.image,
             compression=Compression(model.worker.compression),
             level=model.worker.level,
             deadline=model.worker.deadline,
@@ -119,6 +120,16 @@ def _state(table: StateTable) -> StateSettings:
     if directory is None and url is not None and url.startswith("sqlite:"):
         directory = str(PurePosixPath(urlsplit(url).path[1:]).parent)
     return StateSettings(url=url, url_secret=table.url_secret, directory=Path(directory or DEFAULT_STATE_DIRECTORY))
+
+
+def _scratch(table: ScratchTable) -> ScratchSettings:
+    return ScratchSettings(
+        app=table.app,
+        max_volume_gb=table.max_volume_gb,
+        max_workers=table.max_workers,
+        regions=table.regions,
+        is_in_target_app=table.in_target_app,
+    )
 
 
 def _http(bind: str) -> HttpSettings:

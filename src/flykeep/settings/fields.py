@@ -116,6 +116,12 @@ def _recipient(value: str) -> str:
     return value
 
 
+def _image(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}", value):
+        raise ValueError("must be pinned by its digest, as registry/name@sha256:... with 64 hexadecimal digits")
+    return value
+
+
 def _bind(value: str) -> str:
     host, colon, port = value.rpartition(":")
     is_bracketed = host.startswith("[") == host.endswith("]")
@@ -153,6 +159,7 @@ AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 KeyPrefix = Annotated[str, AfterValidator(_prefix)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Recipient = Annotated[str, AfterValidator(_recipient)]
+Image = Annotated[str, AfterValidator(_image)]
 Bind = Annotated[str, AfterValidator(_bind)]
 StateUrl = Annotated[str, AfterValidator(_state_url)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]

@@ -16,6 +16,7 @@ from flykeep.settings.fields import (
     Bind,
     Duration,
     HttpUrl,
+    Image,
     KeyPrefix,
     Name,
     Recipient,
@@ -41,6 +42,12 @@ class ScratchTable(Table):
     app: str = Field("flykeep-scratch", min_length=1, description="App without secrets for workers and drills.")
     max_volume_gb: int = Field(100, ge=1, le=500, description="Largest temporary volume flykeep may create.")
     max_workers: int = Field(2, ge=1, le=50, description="Temporary machines alive at the same time.")
+    regions: tuple[str, ...] = Field(
+        (), description="Regions to try, in this order, where the volume's own has no room for a temporary machine."
+    )
+    in_target_app: bool = Field(
+        False, description="Put them into the target's own app instead: only where Fly refuses another app's snapshot."
+    )
 
 
 class StateTable(Table):
@@ -96,6 +103,9 @@ class EncryptionTable(Table):
 
 
 class WorkerTable(Table):
+    image: Image | None = Field(
+        None, description="flykeep's own image, pinned by digest, for worker Machines; with it exports read snapshots."
+    )
     compression: Literal["auto", "frugal", "parallel"] = Field(
         "auto", description="Threads for compression; `auto` is frugal on one core or 512 MB."
     )
@@ -146,7 +156,7 @@ class FileModel(BaseSettings):
     )
 
     fly: FlyTable = Field(description="The organization.")
-    scratch: ScratchTable = Field(ScratchTable(), description="Temporary resources, for what comes later.")
+    scratch: ScratchTable = Field(ScratchTable(), description="Temporary volumes and machines.")
     state: StateTable = Field(StateTable(), description="Where flykeep remembers.")
     http: HttpTable = Field(HttpTable(), description="The daemon's own health pages.")
     stores: dict[Name, StoreTable] = Field({}, description="Where artifacts live.")

@@ -65,6 +65,8 @@ class ScratchSettings:
     app: str
     max_volume_gb: int
     max_workers: int
+    regions: tuple[str, ...]
+    is_in_target_app: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,9 @@ class Compression(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
+    """`image` None means that no worker Machines can be made."""
+
+    image: str | None
     compression: Compression
     level: int
     deadline: timedelta

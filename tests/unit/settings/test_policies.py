@@ -98,3 +98,22 @@ probes = [{ kind = "count", path = "agents", min_files = 1 }]
     assert hook is not None
     assert (hook.run, hook.timeout, hook.makes_consistent) == (("app", "--dump"), timedelta(seconds=20), True)
     assert [(probe.kind, probe.path, probe.min_files) for probe in settings.probes[0]] == [("count", "agents", 1)]
+
+
+PINNED = "registry.fly.io/my-flykeep@sha256:" + "ab" * 32
+
+
+def test_a_worker_image_is_named_by_its_digest(load: Load, good: str) -> None:
+    assert load(good).worker.image is None
+    assert load(f'{good}\n[worker]\nimage = "{PINNED}"\n').worker.image == PINNED
+
+
+@pytest.mark.parametrize("image", ["registry.fly.io/my-flykeep", "registry.fly.io/my-flykeep:latest", PINNED[:-1]])
+def test_an_image_that_could_become_another_program_is_refused(load: Load, good: str, image: str) -> None:
+    with pytest.raises(InvalidSettingsError, match=r"worker\.image: must be pinned by its digest"):
+        load(f'{good}\n[worker]\nimage = "{image}"\n')
+
+
+def test_temporary_machines_are_made_in_an_app_of_their_own_unless_it_is_written_out(load: Load, good: str) -> None:
+    assert not load(good).scratch.is_in_target_app
+    assert load(f'{good}\n[scratch]\nin_target_app = true\nregions = ["ams"]\n').scratch.regions == ("ams",)

@@ -25,6 +25,9 @@ path = {store}
 [encryption]
 recipients = [{recipient}]
 
+[worker]
+image = "registry.fly.io/flykeep@sha256:{image_digest}"
+
 [notifiers.log]
 type = "log"
 
@@ -37,7 +40,7 @@ signing_secret = "{signing_secret}"
 extends = "production"
 timezone = "UTC"
 snapshot = {{ cron = "0 3 * * *", max_age = "26h", retention_days = 5 }}
-export = {{ cron = "0 4 * * 0", max_age = "8d" }}
+export = {{ cron = "0 4 * * 0", max_age = "8d", source = "ssh" }}
 
 [[policies.standard.copies]]
 store = "offsite"
@@ -72,6 +75,7 @@ def config_text(*, org: str, ssh_port: int, directory: Path, recipient: str, tar
         state_url=_quoted(f"sqlite:///{directory / 'flykeep.db'}"),
         store=_quoted(str(directory / "store")),
         recipient=_quoted(recipient),
+        image_digest="5" * 64,
         url_secret=WEBHOOK_URL_VARIABLE,
         signing_secret=WEBHOOK_SECRET_VARIABLE,
     )

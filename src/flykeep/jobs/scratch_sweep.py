@@ -1,0 +1,94 @@
+"""Finds and removes the temporary resources of runs that are over; tells of those nobody journalled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flykeep.domain.errors import FlyError, FlyNotFoundError
+from flykeep.domain.ids import AppName, RunId
+from flykeep.domain.run import Step
+from flykeep.domain.scratch import MACHINE_PREFIX, VOLUME_PREFIX
+from flykeep.jobs.scratch_removal import Remover, owner_of
+from flykeep.jobs.scratch_steps import REMOVED, ScratchIntent, scratch_intents, unremoved
+from flykeep.ports.catalog import Catalog
+from flykeep.ports.clock import Clock
+from flykeep.ports.scratch import ScratchFly
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchLeftover:
+    """What one run left in one app; `run_id` None for what looks like flykeep's and is not."""
+
+    app: AppName
+    action: str  # "remove" | "nothing left" | "kept: <why>"
+    names: tuple[str, ...]
+    run_id: RunId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchSweep:
+    """Removes only what a journal names. `app` is where workers are made, None where none can be."""
+
+    fly: ScratchFly
+    catalog: Catalog
+    clock: Clock
+    app: AppName | None
+
+    async def sweep(
+        self, over: Sequence[RunId], alive: Sequence[RunId], *, is_applied: bool
+    ) -> tuple[ScratchLeftover, ...]:
+        """`over` are runs that ended or died lately, `alive` those that somebody executes.
+
+        A Fly that does not answer is asked again next time: it must not keep a daemon from starting.
+        """
+        steps = await self._steps([*over, *alive])
+        found: list[ScratchLeftover] = []
+        for run_id in over:
+            if intents := unremoved(steps[run_id]):
+                found.extend(await self._settle(run_id, intents, is_applied=is_applied))
+        found.extend(
+            await self._look_alikes({intent.name for one in steps.values() for intent in scratch_intents(one)})
+        )
+        return tuple(found)
+
+    async def _steps(self, runs: Sequence[RunId]) -> Mapping[RunId, Sequence[Step]]:
+        async with self.catalog.transaction() as tx:
+            return {run_id: await tx.steps(run_id) for run_id in runs}
+
+    async def _settle(
+        self, run_id: RunId, intents: Sequence[ScratchIntent], *, is_applied: bool
+    ) -> list[ScratchLeftover]:
+        app = intents[0].app  # a run makes all of its own in one app
+        remover = Remover(self.fly, self.catalog, self.clock)
+        try:
+            found = await (remover.remove(intents) if is_applied else remover.find(intents))
+        except FlyError as error:
+            return [ScratchLeftover(app, f"kept: {error.message}", tuple(one.name for one in intents), run_id)]
+        if is_applied and not found.unsure:
+            await self._journal_removed(run_id)
+        if found.names:
+            return [ScratchLeftover(app, "remove", found.names, run_id)]
+        return []
+
+    async def _journal_removed(self, run_id: RunId) -> None:
+        async with self.catalog.transaction() as tx:
+            number = max(step.number for step in await tx.steps(run_id)) + 1
+            await tx.add_step(Step(run_id, number, REMOVED, self.clock.now(), json.dumps({"by": "reconcile"})))
+
+    async def _look_alikes(self, journalled: set[str]) -> list[ScratchLeftover]:
+        """What is called or tagged as flykeep's and stands in no journal: another flykeep's, or somebody's joke."""
+        if self.app is None:
+            return []
+        try:
+            machines = await self.fly.machines(self.app)
+            volumes = await self.fly.app_volumes(self.app)
+        except FlyNotFoundError:
+            return []  # the app is made with the first worker, or by `flykeep init`
+        except FlyError as error:
+            return [ScratchLeftover(self.app, f"kept: {error.message}", ())]
+        names = [one.name for one in machines if one.name.startswith(MACHINE_PREFIX) or owner_of(one) is not None]
+        names += [str(one.name) for one in volumes if one.name.startswith(VOLUME_PREFIX)]
+        strange = tuple(name for name in names if name not in journalled)
+        return [ScratchLeftover(self.app, "kept: no run of this flykeep made it", strange)] if strange else []
