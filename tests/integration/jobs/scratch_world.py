@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable
@@ -71,6 +72,8 @@ class ScratchWorld:
     refusals: list[Exception] = field(default_factory=list)
     stubborn: int = 0  # so often a delete is refused after its machine went
     count: int = 0
+    slow: asyncio.Event | None = None
+    destroying: asyncio.Event = field(default_factory=asyncio.Event)
 
     def new_id(self, prefix: str) -> str:
         self.count += 1
@@ -137,6 +140,9 @@ class ScratchWorld:
         return found is None if state == "destroyed" else found is not None and found.state == state
 
     async def destroy_machine(self, _app: AppName, machine_id: MachineId) -> None:
+        self.destroying.set()
+        if self.slow is not None:
+            await self.slow.wait()
         self.servers.pop(machine_id, None)
         for one in list(self.volumes.values()):
             if one.attached_machine_id == machine_id:

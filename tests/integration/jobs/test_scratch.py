@@ -137,6 +137,21 @@ async def test_cancelling_removes_everything_before_it_is_passed_on(made: Scratc
     assert await made.parts.keys_in("offsite") == []
 
 
+async def test_a_second_cancellation_does_not_stop_the_removal(made: ScratchParts) -> None:
+    made.parts.workers.hold = asyncio.Event()
+    made.world.slow = asyncio.Event()
+    export = asyncio.create_task(made.export.run(work_of(made, await made.parts.claimed())))
+    await made.parts.workers.began.wait()
+    export.cancel()
+    await made.world.destroying.wait()
+    export.cancel()
+    await asyncio.sleep(0)
+    made.world.slow.set()
+    with pytest.raises(asyncio.CancelledError):
+        await export
+    assert_nothing_left(made)
+
+
 async def test_more_exports_than_places_wait_and_give_up_in_the_end(made: ScratchParts) -> None:
     made.rule = replace(made.rule, max_workers=1)
     other = await made.parts.claimed()
