@@ -13,12 +13,15 @@ from flykeep.adapters.codecs.sealing import AgeSealer
 from flykeep.adapters.db.engine import open_catalog
 from flykeep.adapters.db.owners import open_owners
 from flykeep.adapters.fly.client import FlyClient
+from flykeep.adapters.launchers.fly_machine import FlyMachineWorkers
 from flykeep.adapters.launchers.local import LocalWorkers
 from flykeep.adapters.ssh.keys import SshAccessIssuer
 from flykeep.adapters.stores.object_store import ObjectStore
 from flykeep.adapters.stores.retrying import RetryingStore
 from flykeep.adapters.system import SystemClock, SystemIds
+from flykeep.domain.ids import AppName
 from flykeep.domain.policy import JobKind
+from flykeep.domain.scratch import ScratchRule
 from flykeep.jobs.alerting import Alerting, Recipient
 from flykeep.jobs.check import CheckJob
 from flykeep.jobs.delivery import Outbox
@@ -28,8 +31,11 @@ from flykeep.jobs.facts import FactReader
 from flykeep.jobs.locating import Located
 from flykeep.jobs.reconcile import ReconcileJob
 from flykeep.jobs.runner import Jobs, Runner
+from flykeep.jobs.scratch import Scratch
+from flykeep.jobs.scratch_sweep import ScratchSweep
 from flykeep.jobs.settle import Settler
 from flykeep.jobs.snapshot import SnapshotJob
+from flykeep.jobs.snapshot_source import SnapshotSource
 from flykeep.jobs.statefile import StateWriter
 from flykeep.jobs.submission import Submission
 from flykeep.jobs.verify import VerifyJob
@@ -40,6 +46,7 @@ from flykeep.ports.fly import Fly
 from flykeep.ports.notifier import Notifier
 from flykeep.ports.ownership import Owners
 from flykeep.ports.plugin import NotifierDeps
+from flykeep.ports.scratch import ScratchFly
 from flykeep.ports.worker import CompressionOrder
 from flykeep.settings import Compression, Settings
 
@@ -72,10 +79,15 @@ class Application:
 
 @asynccontextmanager
 async def open_application(
-    settings: Settings, *, clock: Clock | None = None, ids: IdSource | None = None
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    ids: IdSource | None = None,
+    scratch: ScratchFly | None = None,
 ) -> AsyncIterator[Application]:
     """Open the state and build everything; whatever was opened is closed at the end of the context.
 
+    Without `scratch` nothing temporary can be made, and no snapshot can be exported.
     Raises ConfigError for a secret that is not set, StateError where the database cannot be used.
     """
     clock, ids = clock or SystemClock(), ids or SystemIds()
@@ -93,11 +105,18 @@ async def open_application(
             ids=ids,
         )
         stack.push_async_callback(fly.aclose)
-        yield _assemble(settings, clock=clock, ids=ids, catalog=catalog, owners=owners, fly=fly)
+        yield _assemble(settings, clock=clock, ids=ids, catalog=catalog, owners=owners, fly=fly, scratch=scratch)
 
 
 def _assemble(
-    settings: Settings, *, clock: Clock, ids: IdSource, catalog: Catalog, owners: Owners, fly: FlyClient
+    settings: Settings,
+    *,
+    clock: Clock,
+    ids: IdSource,
+    catalog: Catalog,
+    owners: Owners,
+    fly: FlyClient,
+    scratch: ScratchFly | None,
 ) -> Application:
     keys = StateKeys.load_or_create(settings.state.directory)
     stores = _stores(settings, clock, ids)
@@ -113,13 +132,16 @@ def _assemble(
     )
     facts = FactReader(fly, catalog, clock)
     check = CheckJob(facts, catalog, clock, ids, settings.targets, settings.fly.org, alerting, state_writer)
-    reconcile = ReconcileJob(catalog, owners, clock, plain_stores, settler)
-    export = ExportJob(
-        fly, access, workers, stores, catalog, clock, ids, keys.signer, keys.index_key, _export_settings(settings)
-    )
+    sweep = _sweep(settings, scratch, catalog, clock) if scratch else None
+    reconcile = ReconcileJob(catalog, owners, clock, plain_stores, settler, sweep)
+    snapshot = SnapshotJob(fly, catalog, clock)
+    work = _export_settings(settings)
+    source = _snapshot_source(settings, scratch, snapshot, catalog, clock) if scratch else None
+    signer, index_key = keys.signer, keys.index_key
+    export = ExportJob(fly, access, workers, stores, catalog, clock, ids, signer, index_key, work, source)
     jobs = Jobs(
         for_target={
-            JobKind.SNAPSHOT: Located(SnapshotJob(fly, catalog, clock), fly, check.refresh_lineages),
+            JobKind.SNAPSHOT: Located(snapshot, fly, check.refresh_lineages),
             JobKind.EXPORT: Located(export, fly, check.refresh_lineages),
         },
         for_org={JobKind.CHECK: check, JobKind.RECONCILE: reconcile},
@@ -173,6 +195,29 @@ def _export_settings(settings: Settings) -> ExportSettings:
         stall_timeout=settings.worker.stall_timeout,
         flykeep_version=__version__,
     )
+
+
+def _snapshot_source(
+    settings: Settings, fly: ScratchFly, snapshots: SnapshotJob, catalog: Catalog, clock: Clock
+) -> SnapshotSource | None:
+    """None where no image is configured for the machines that would read."""
+    if settings.worker.image is None:
+        return None
+    table = settings.scratch
+    rule = ScratchRule(
+        app=None if table.is_in_target_app else AppName(table.app),
+        max_volume_gb=table.max_volume_gb,
+        max_workers=table.max_workers,
+        regions=table.regions,
+    )
+    scratch = Scratch(fly, catalog, clock, settings.worker.image, table.max_workers)
+    return SnapshotSource(snapshots, scratch, FlyMachineWorkers(fly, clock=clock), rule, catalog, clock)
+
+
+def _sweep(settings: Settings, fly: ScratchFly, catalog: Catalog, clock: Clock) -> ScratchSweep:
+    """What was journalled is removed even where workers are not configured any more."""
+    is_shared = settings.worker.image is None or settings.scratch.is_in_target_app
+    return ScratchSweep(fly, catalog, clock, None if is_shared else AppName(settings.scratch.app))
 
 
 def _threads(compression: Compression) -> int:
