@@ -1,6 +1,5 @@
 """The container image is built and started where no container engine runs: step by step, in a chroot."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from scripts.chroot_run import StepFailedError, obstacle, release_of
+from tests.full import full
 
 PROJECT = Path(__file__).parents[2]
 
 
+@full("the Dockerfile's steps take a minute of both cores")
 @pytest.mark.timeout(840)
 def test_every_step_of_the_dockerfile_runs_and_the_daemon_answers_from_inside() -> None:
-    if os.environ.get("FLYKEEP_FULL") != "1":
-        pytest.skip("the Dockerfile's steps take a minute of both cores: .ci/run runs them, FLYKEEP_FULL=1 does too")
     reason = obstacle()
     if reason is not None:
         pytest.skip(f"the Dockerfile's steps need a chroot, {reason}")

@@ -23,6 +23,7 @@ from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Progress, Scenario, Seed, SnapshotSpec, VolumeSpec
 from tests.e2e.planted import Found, Troublemaker, Watcher, dead_port, forms
 from tests.flykit import Kit, flykeep
+from tests.full import IS_FULL
 from tests.s3_standin import S3Standin
 
 pytestmark = pytest.mark.timeout(300)
@@ -463,7 +464,7 @@ async def test_no_planted_secret_comes_to_light_whatever_happens(tmp_path: Path)
                 *going_wrong_with_notifiers(trouble),
                 *going_wrong_in_the_configuration(),
             )
-            if os.environ.get("FLYKEEP_FULL") != "1":
+            if not IS_FULL:
                 fails = fails[::2]  # each is a process of its own; .ci/run runs them all
             kit.sim.faults.add(
                 Fault(kind=FaultKind.SNAPSHOT_STATUS, action="snapshot.create", app="shop", text="failed", times=0)

@@ -14,12 +14,12 @@ from flykeep.domain.artifact import ChangedFile, IndexEntry
 from flykeep.domain.errors import TruncatedStreamError
 from flykeep.ports.store import StoreOrder, StoreType
 from flykeep.ports.worker import ExportOrder, ExportResult
+from tests.full import IS_FULL
 from tests.integration.worker.exporting import MIB, Keys, export_order, index_order, restore_by_hand
 from tests.integration.worker.proxy import Proxy, running_proxy
 from tests.integration.worker.trees import add_socket, build_tree, facts
 from tests.sshd import Sshd
 
-IS_FULL = os.environ.get("FLYKEEP_FULL") == "1"
 LARGE_BYTES = 1 << 30 if IS_FULL else 64 << 20  # .ci/run takes the large one
 
 
