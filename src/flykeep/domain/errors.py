@@ -14,6 +14,7 @@ translate foreign errors into these once; nothing else crosses a port.
     ├── IntegrityError          integrity.*  exit 7
     ├── InterruptedRunError     run.*        exit 8
     ├── WorkerError             worker.*     exit 1
+    ├── UnpackError             unpack.*     exit 1
     ├── StateError              state.*      exit 1
     ├── NotifyError             notify.*     exit 1
     └── InternalError           internal.*   exit 1
@@ -253,6 +254,13 @@ class TruncatedStreamError(IntegrityError):
     hint = "Nothing was stored. The export is tried again at the next slot, or now with `flykeep export`."
 
 
+class UnsafeArchiveError(IntegrityError):
+    """An archive holds an entry that must not be written, or more than it may hold."""
+
+    code = "integrity.unsafe"
+    hint = "Nothing outside the target was written. Find out who made this archive before you use any of it."
+
+
 class SignatureError(IntegrityError):
     code = "integrity.signature"
     hint = "The manifest was not signed by a key this flykeep trusts: somebody else may have written it."
@@ -277,6 +285,13 @@ class WorkerError(FlykeepError):
     code = "worker.failed"
     is_retryable = True
     hint = "See the daemon's log for the worker's last words; a worker killed by the kernel needs more memory."
+
+
+class UnpackError(FlykeepError):
+    """A file could not be written where it was asked for."""
+
+    code = "unpack.failed"
+    hint = "Check the directory's permissions and the free space of its disk."
 
 
 class StateError(FlykeepError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Protocol
 
 from flykeep.domain.artifact import EntryType, IndexEntry
 from flykeep.domain.errors import TruncatedStreamError
@@ -36,6 +37,7 @@ _TYPES = {
 }
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _SPARSE = b"L", b"K", b"x", b"g", b"S"
 _EXTENSIONS = frozenset({_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL})
+_PLACING = frozenset({b"path", b"linkpath", b"size"})
 _WITHOUT_CONTENT = frozenset(b"123456"[at : at + 1] for at in range(6))
 
 
@@ -53,6 +55,31 @@ class _Overrides:
     uid: int | None = None
     gid: int | None = None
     mtime_s: int | None = None
+    is_sparse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TarHeader:
+    """A member before its content: `entry` has no sha256 yet. A sparse member's content is not the file's."""
+
+    entry: IndexEntry
+    is_sparse: bool
+
+
+class TarSink(Protocol):
+    """Takes members as they pass. What it raises comes out of `TarReader.feed`."""
+
+    def begin(self, header: TarHeader) -> None:
+        """A member starts; none of its content has been handed over."""
+        ...
+
+    def content(self, piece: memoryview) -> None:
+        """The next bytes of the member begun last; the memory is the caller's and changes after the call."""
+        ...
+
+    def end(self, entry: IndexEntry) -> None:
+        """The member is over; `entry` is complete."""
+        ...
 
 
 class TarReader:
@@ -60,11 +87,12 @@ class TarReader:
 
     `on_entry` sees entries in stream order, so memory does not grow with the archive. Errors: TruncatedStreamError for
     whatever is not a well-formed archive; `finish` raises it unless the end of archive was seen and nothing but zeros
-    followed it.
+    followed it. A `sink` gets contents too, without a copy.
     """
 
-    def __init__(self, on_entry: Callable[[IndexEntry], None]) -> None:
+    def __init__(self, on_entry: Callable[[IndexEntry], None], *, sink: TarSink | None = None) -> None:
         self._on_entry = on_entry
+        self._sink = sink
         self._steps = self._read()
         self._need = next(self._steps)
         self._pending = bytearray()
@@ -118,6 +146,8 @@ class TarReader:
     def _take_content(self, view: memoryview) -> int:
         piece = view[: self._content_left]
         self._content_hash.update(piece)
+        if self._sink is not None:
+            self._sink.content(piece)
         self._content_left -= len(piece)
         self._position += len(piece)
         if not self._content_left:
@@ -178,9 +208,14 @@ class TarReader:
         size_bytes = 0 if kind in _WITHOUT_CONTENT else _number(block[124:136])
         if overrides.size_bytes is not None and kind not in _WITHOUT_CONTENT:
             size_bytes = overrides.size_bytes
+        if size_bytes < 0:
+            raise TruncatedStreamError("a tar member has a size below zero", facts=self._where())
         if kind == _SPARSE and block[_SPARSE_EXTENDED_AT]:
             while (yield BLOCK)[_SPARSE_MORE_AT]:
                 pass
+        if self._sink is not None:
+            header = _entry(block, overrides, entry_type, size_bytes=size_bytes, start=start, sha256=None)
+            self._sink.begin(TarHeader(header, is_sparse=kind == _SPARSE or overrides.is_sparse))
         self._content_hash = hashlib.sha256()
         if size_bytes:
             self._content_left = size_bytes
@@ -191,27 +226,32 @@ class TarReader:
         if entry_type is EntryType.FILE:
             self._files += 1
             self._content_bytes += size_bytes
-        self._on_entry(self._entry(block, overrides, entry_type, size_bytes=size_bytes, start=start))
+        sha256 = self._content_hash.hexdigest() if entry_type is EntryType.FILE else None
+        entry = _entry(block, overrides, entry_type, size_bytes=size_bytes, start=start, sha256=sha256)
+        if self._sink is not None:
+            self._sink.end(entry)
+        self._on_entry(entry)
 
-    def _entry(
-        self, block: bytes, overrides: _Overrides, entry_type: EntryType, *, size_bytes: int, start: int
-    ) -> IndexEntry:
-        is_link = entry_type in {EntryType.HARDLINK, EntryType.SYMLINK}
-        link_target = overrides.link_target if overrides.link_target is not None else _text(block[157:257])
-        if entry_type is EntryType.HARDLINK:
-            link_target = from_root(link_target)
-        return IndexEntry(
-            path=from_root(overrides.path if overrides.path is not None else _header_path(block)),
-            type=entry_type,
-            size_bytes=size_bytes,
-            mode=_number(block[100:108]) & 0o7777,
-            uid=overrides.uid if overrides.uid is not None else _number(block[108:116]),
-            gid=overrides.gid if overrides.gid is not None else _number(block[116:124]),
-            mtime_s=overrides.mtime_s if overrides.mtime_s is not None else _number(block[136:148]),
-            link_target=link_target if is_link else None,
-            sha256=self._content_hash.hexdigest() if entry_type is EntryType.FILE else None,
-            offset=start,
-        )
+
+def _entry(
+    block: bytes, overrides: _Overrides, entry_type: EntryType, *, size_bytes: int, start: int, sha256: str | None
+) -> IndexEntry:
+    is_link = entry_type in {EntryType.HARDLINK, EntryType.SYMLINK}
+    link_target = overrides.link_target if overrides.link_target is not None else _text(block[157:257])
+    if entry_type is EntryType.HARDLINK:
+        link_target = from_root(link_target)
+    return IndexEntry(
+        path=from_root(overrides.path if overrides.path is not None else _header_path(block)),
+        type=entry_type,
+        size_bytes=size_bytes,
+        mode=_number(block[100:108]) & 0o7777,
+        uid=overrides.uid if overrides.uid is not None else _number(block[108:116]),
+        gid=overrides.gid if overrides.gid is not None else _number(block[116:124]),
+        mtime_s=overrides.mtime_s if overrides.mtime_s is not None else _number(block[136:148]),
+        link_target=link_target if is_link else None,
+        sha256=sha256,
+        offset=start,
+    )
 
 
 def from_root(name: bytes) -> bytes:
@@ -259,9 +299,12 @@ def _apply(kind: bytes, text: bytes, overrides: _Overrides) -> None:
                 _apply_pax(key, value, overrides)
             except ValueError as error:
                 raise TruncatedStreamError("a tar extension header holds something else than a number") from error
+    elif kind == _PAX_GLOBAL and any(key in _PLACING for key, _ in _pax_records(text)):
+        raise TruncatedStreamError("a global tar header names or sizes members, which tars understand differently")
 
 
 def _apply_pax(key: bytes, value: bytes, overrides: _Overrides) -> None:
+    overrides.is_sparse = overrides.is_sparse or key.startswith(b"GNU.sparse")
     match key:
         case b"path" | b"GNU.sparse.name":
             overrides.path = value
