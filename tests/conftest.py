@@ -2,6 +2,7 @@
 
 import signal
 
+from tests.contract.store.limits_shown import pytest_show_limits
 from tests.shared_shapes.session_check import (
     pytest_collection_modifyitems,
     pytest_configure,
@@ -18,6 +19,7 @@ __all__ = [
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_sessionfinish",
+    "pytest_show_limits",
     "pytest_terminal_summary",
     "pytest_unconfigure",
 ]

@@ -49,6 +49,15 @@ class S3Server:
         self.client().create_bucket(Bucket=bucket)
         return bucket
 
+    def new_locking_bucket(self, *, days: int = 1) -> str:
+        """A bucket whose objects are locked for some days by its default retention."""
+        client, bucket = self.client(), f"locking-{os.getpid()}-{next(_BUCKETS)}"
+        client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+        retention = {"Mode": "GOVERNANCE", "Days": days}
+        rule = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": retention}}
+        client.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=rule)
+        return bucket
+
     def order(self, *, name: str, prefix: str = "fly") -> StoreOrder:
         return StoreOrder(
             name=name,
@@ -91,7 +100,7 @@ def running(command: list[str], *, port: int, log: Path) -> Iterator[None]:
 def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     port = free_port()
     log = tmp_path_factory.mktemp("moto") / "log"
-    with running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port=port, log=log):
+    with running([sys.executable, "-m", "tests.moto_like_amazon", str(port)], port=port, log=log):
         yield S3Server(f"http://127.0.0.1:{port}")
 
 

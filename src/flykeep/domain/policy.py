@@ -73,8 +73,11 @@ class KeepRule:
 
 @dataclass(frozen=True, slots=True)
 class CopyRule:
+    """`is_on_platform`: the store is lost together with the Fly account."""
+
     store: str
     keep: KeepRule = field(default_factory=KeepRule)
+    is_on_platform: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,11 @@ class Policy:
     remind_every: timedelta = timedelta(hours=24)
     new_volume_grace: timedelta = timedelta(hours=26)
     is_alarming: bool = True
+
+    @property
+    def is_kept_on_platform_only(self) -> bool:
+        """Whether every copy it wants would be lost together with the Fly account."""
+        return bool(self.copies) and all(copy.is_on_platform for copy in self.copies)
 
 
 @dataclass(frozen=True, slots=True)

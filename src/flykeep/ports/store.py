@@ -61,7 +61,11 @@ class StoreType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoreOrder:
-    """How a process opens a store; travels to a worker on its standard input, never by argument or environment."""
+    """How a process opens a store; travels to a worker on its standard input, never by argument or environment.
+
+    `data_storage_class` is for an artifact's data alone: its index and manifest are read often. With `is_locking` the
+    bucket's default retention locks what is written, and every write carries a checksum.
+    """
 
     name: str
     type: StoreType
@@ -73,3 +77,7 @@ class StoreOrder:
     is_path_style: bool = True
     access_key_id: str | None = field(default=None, repr=False)
     secret_access_key: str | None = field(default=None, repr=False)
+    server_side_encryption: str | None = None  # "AES256" | "aws:kms"
+    kms_key_id: str | None = None
+    data_storage_class: str | None = None
+    is_locking: bool = False

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from flykeep.domain.policy import Encryption, Policy, Schedule, TargetRule
 from flykeep.domain.presets import PRESETS
+from flykeep.domain.stores import StoreTraits, is_platform_endpoint
 from flykeep.ports.store import StoreType
 from flykeep.settings.durations import parse_duration
 from flykeep.settings.fields import cron_expression
@@ -46,13 +48,14 @@ DEFAULT_STATE_DIRECTORY = "/data"
 def assemble(model: FileModel, *, origins: Origins, environ: Mapping[str, str]) -> Settings:
     """Raises InvalidSettingsError with every name that leads nowhere."""
     problems = _Problems(origins)
-    policies = _policies(model, problems)
+    stores = MappingProxyType({name: _store(name, table) for name, table in model.stores.items()})
+    policies = _placed(_policies(model, problems), stores)
     settings = Settings(
         fly=_fly(model, environ, problems),
         scratch=_scratch(model.scratch),
         state=_state(model.state),
         http=_http(model.http.bind),
-        stores=MappingProxyType({name: _store(name, table) for name, table in model.stores.items()}),
+        stores=stores,
         encryption=_encryption(model, problems),
         worker=WorkerSettings(
             image=model.worker.image,
@@ -139,7 +142,8 @@ def _http(bind: str) -> HttpSettings:
 
 def _store(name: str, table: S3StoreTable | DirectoryStoreTable) -> StoreSettings:
     if isinstance(table, DirectoryStoreTable):
-        return StoreSettings(name=name, type=StoreType.DIRECTORY, prefix=table.prefix, path=table.path)
+        traits = StoreTraits(is_on_platform=table.on_platform)
+        return StoreSettings(name=name, type=StoreType.DIRECTORY, prefix=table.prefix, path=table.path, traits=traits)
     return StoreSettings(
         name=name,
         type=StoreType.S3,
@@ -150,6 +154,14 @@ def _store(name: str, table: S3StoreTable | DirectoryStoreTable) -> StoreSetting
         is_path_style=table.path_style,
         access_key_id_secret=table.access_key_id_secret,
         secret_access_key_secret=table.secret_access_key_secret,
+        server_side_encryption=table.sse,
+        kms_key_id=table.sse_kms_key_id,
+        data_storage_class=table.storage_class,
+        traits=StoreTraits(
+            is_lock_required=table.object_lock == "required",
+            are_deletes_refused=table.deletes == "refused",
+            is_on_platform=is_platform_endpoint(table.endpoint) if table.on_platform is None else table.on_platform,
+        ),
     )
 
 
@@ -208,6 +220,17 @@ def _policies(model: FileModel, problems: _Problems) -> Mapping[str, Policy]:
                 path = ("policies", name, "copies", index, "store")
                 problems.add_unknown_name(path, name=copy.store, what="store", known=tuple(model.stores))
     return policies
+
+
+def _placed(policies: Mapping[str, Policy], stores: Mapping[str, StoreSettings]) -> Mapping[str, Policy]:
+    """The policies, each copy knowing whether its store is off the platform."""
+    on_platform = {name for name, store in stores.items() if store.traits.is_on_platform}
+
+    def placed(policy: Policy) -> Policy:
+        copies = tuple(replace(copy, is_on_platform=copy.store in on_platform) for copy in policy.copies)
+        return replace(policy, copies=copies)
+
+    return MappingProxyType({name: placed(policy) for name, policy in policies.items()})
 
 
 def _targets(model: FileModel, policies: Mapping[str, Policy], problems: _Problems) -> tuple[TargetRule, ...]:

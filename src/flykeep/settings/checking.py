@@ -52,6 +52,7 @@ def _check_policy(settings: Settings, name: str) -> Iterator[Problem]:
     policy = settings.policies[name]
     yield from _check_snapshots(settings, policy)
     yield from _check_exports(settings, policy)
+    yield from _check_platform(settings, policy)
     if policy.drill.schedule or policy.drill.max_age:
         yield _problem(
             settings,
@@ -86,6 +87,14 @@ def _check_exports(settings: Settings, policy: Policy) -> Iterator[Problem]:
     if policy.copies and not rule.schedule:
         message = "copies are wanted, but no export is scheduled"
         yield _problem(settings, Level.WARNING, path, message, "Give export a cron expression.")
+
+
+def _check_platform(settings: Settings, policy: Policy) -> Iterator[Problem]:
+    if policy.is_kept_on_platform_only:
+        names = " and ".join(copy.store for copy in policy.copies)
+        message = f"go to {names} only, which is lost together with the Fly account: nothing leaves the platform"
+        hint = "Add a copy in a store that somebody else runs."
+        yield _problem(settings, Level.WARNING, ("policies", policy.name, "copies"), message, hint)
 
 
 def _check_age(

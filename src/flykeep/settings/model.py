@@ -77,6 +77,30 @@ class S3StoreTable(Table):
     path_style: bool = Field(True, description="Address the bucket in the path, not in the host name.")
     access_key_id_secret: SecretName | None = Field(None, description="Variable holding the access key id.")
     secret_access_key_secret: SecretName | None = Field(None, description="Variable holding the secret access key.")
+    sse: Literal["AES256", "aws:kms"] | None = Field(
+        None, description="Ask the store to encrypt each object at rest; unset leaves it to the bucket's own default."
+    )
+    sse_kms_key_id: str | None = Field(None, min_length=1, description='Which KMS key, with `sse = "aws:kms"`.')
+    storage_class: Literal["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"] | None = Field(
+        None,
+        description="Class of data objects alone; index and manifest stay in the bucket's own. Classes that are not "
+        "read at once are refused: every artifact is read back.",
+    )
+    object_lock: Literal["none", "required"] = Field(
+        "none", description="`required`: the bucket's default retention must lock what is written; `doctor` tries it."
+    )
+    deletes: Literal["allowed", "refused"] = Field(
+        "allowed", description="Whether the key may delete; where it may not, the bucket's own rules end artifacts."
+    )
+    on_platform: bool | None = Field(
+        None, description="The bucket is lost together with the Fly account. Unset: true for Tigris by way of Fly."
+    )
+
+    @model_validator(mode="after")
+    def _kms_key_is_used(self) -> S3StoreTable:
+        if self.sse_kms_key_id is not None and self.sse != "aws:kms":
+            raise ValueError('has sse_kms_key_id, which needs sse = "aws:kms"')
+        return self
 
     @model_validator(mode="after")
     def _both_keys(self) -> S3StoreTable:
@@ -89,6 +113,7 @@ class DirectoryStoreTable(Table):
     type: Literal["directory"] = Field(description="A folder of the machine flykeep runs on.")
     path: AbsolutePath = Field(description="The folder; it must exist on a disk of its own to be worth anything.")
     prefix: KeyPrefix = Field("", description="Path below the folder under which everything is kept.")
+    on_platform: bool = Field(False, description="The folder is on a Fly volume: lost together with the account.")
 
 
 StoreTable = Annotated[S3StoreTable | DirectoryStoreTable, Field(discriminator="type")]

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from flykeep.domain.errors import ConfigError
 from flykeep.domain.policy import Encryption, Policy, Schedule, TargetRule
+from flykeep.domain.stores import StoreTraits
 from flykeep.ports.store import StoreOrder, StoreType
 from flykeep.settings.model import FileModel
 from flykeep.settings.origins import Origins
@@ -98,6 +99,10 @@ class StoreSettings:
     is_path_style: bool = True
     access_key_id_secret: str | None = None
     secret_access_key_secret: str | None = None
+    server_side_encryption: str | None = None
+    kms_key_id: str | None = None
+    data_storage_class: str | None = None
+    traits: StoreTraits = field(default_factory=StoreTraits)
 
     def order(self, secrets: SecretReader) -> StoreOrder:
         """How a process opens this store; raises ConfigError naming a secret that is not set."""
@@ -112,6 +117,10 @@ class StoreSettings:
             is_path_style=self.is_path_style,
             access_key_id=secrets.value(self.access_key_id_secret) if self.access_key_id_secret else None,
             secret_access_key=secrets.value(self.secret_access_key_secret) if self.secret_access_key_secret else None,
+            server_side_encryption=self.server_side_encryption,
+            kms_key_id=self.kms_key_id,
+            data_storage_class=self.data_storage_class,
+            is_locking=self.traits.is_lock_required,
         )
 
 

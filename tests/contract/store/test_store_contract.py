@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import ClassVar
 
-import obstore
 import pytest
 
 from flykeep.adapters.stores.object_store import ObjectStore
-from flykeep.adapters.stores.opening import open_store
 from flykeep.adapters.stores.retrying import RetryingStore
 from flykeep.adapters.system import SystemClock, SystemIds
 from flykeep.ports.store import Store, StoreOrder
 from flykeep.testing.contracts.store import ATOMIC_CREATE, StoreContract
 from flykeep.testing.stores import MemoryStore
+from tests.contract.store.abilities import CREATE_ONLY, LIMITS
 
 
 class TestMemoryStore(StoreContract):
@@ -45,18 +43,11 @@ class TestMoto(StoreContract):
 
 
 class TestRclone(StoreContract):
-    unable: ClassVar[Mapping[str, str]] = {ATOMIC_CREATE: "rclone serve s3 ignores If-None-Match"}
+    unable: ClassVar[Mapping[str, str]] = {ATOMIC_CREATE: LIMITS["rclone"][CREATE_ONLY]}
 
     @pytest.fixture
     def store(self, rclone_order: StoreOrder) -> Store:
         return ObjectStore(rclone_order)
-
-    async def test_the_listed_lack_is_real(self, rclone_order: StoreOrder) -> None:
-        raw = open_store(rclone_order, request_timeout=timedelta(seconds=10), retries=0)
-        for content in (b"first", b"second"):
-            obstore.put(raw, "k", content, mode="create")
-
-        assert obstore.get(raw, "k").bytes() == b"second"
 
 
 class TestRetrying(StoreContract):

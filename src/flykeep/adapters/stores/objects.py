@@ -13,7 +13,7 @@ from flykeep.adapters.stores.durable import sync_file
 from flykeep.adapters.stores.foreign import FOREIGN, Translator
 from flykeep.adapters.stores.opening import Opened, open_store, root_of
 from flykeep.domain.errors import IntegrityError, StoreUnavailableError
-from flykeep.domain.layout import check_key
+from flykeep.domain.layout import ObjectRole, check_key, parse_key
 from flykeep.ports.store import StoreOrder, StoreType
 
 _REQUEST_TIMEOUT = timedelta(minutes=10)  # one part or one window, body included, over a slow line
@@ -53,7 +53,14 @@ class BulkStore:
         source = _Source(chunks)
         failure: BaseException | None = None
         try:
-            obstore.put(self._store, key, iter(source), chunk_size=chunk_bytes, max_concurrency=concurrency)
+            obstore.put(
+                self._store,
+                key,
+                iter(source),
+                attributes=self._attributes(key),
+                chunk_size=chunk_bytes,
+                max_concurrency=concurrency,
+            )
         except FOREIGN as error:
             failure = source.error or self._translator.translate("store an object", key, error)
         if failure is not None:
@@ -107,6 +114,13 @@ class BulkStore:
         except _RangeIgnoredError:
             return _cut(self._whole(key, size), start, wanted)
 
+    def honours_ranges(self, key: str) -> bool:
+        """Whether asking for a part of this object of at least two bytes brings that part alone."""
+        try:
+            return len(b"".join(self._window(key, 0, 1))) == 1
+        except _RangeIgnoredError:
+            return False
+
     def delete(self, key: str) -> None:
         """Deleting what is not there is not an error."""
         check_key(key)
@@ -119,6 +133,12 @@ class BulkStore:
         else:
             return
         raise failure
+
+    def _attributes(self, key: str) -> dict[str, str] | None:
+        place = parse_key(key)
+        if self._order.data_storage_class and place is not None and place.role is ObjectRole.DATA:
+            return {"Storage-Class": self._order.data_storage_class}
+        return None
 
     def _window(self, key: str, start: int, length: int) -> Iterator[bytes]:
         def open_range() -> Iterator[bytes]:

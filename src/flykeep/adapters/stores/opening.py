@@ -47,6 +47,7 @@ def _open_s3(order: StoreOrder, *, request_timeout: timedelta, retries: int) -> 
         config["region"] = order.region
     if order.access_key_id and order.secret_access_key:
         config |= {"access_key_id": order.access_key_id, "secret_access_key": order.secret_access_key}
+    config |= _protection(order)
     return S3Store(
         order.bucket,
         prefix=order.prefix.strip("/") or None,
@@ -58,6 +59,23 @@ def _open_s3(order: StoreOrder, *, request_timeout: timedelta, retries: int) -> 
         retry_config={"max_retries": retries, "retry_timeout": timedelta(minutes=3)},
         **config,  # type: ignore[arg-type]  # every key is one the stub declares, as str or bool
     )
+
+
+def _protection(order: StoreOrder) -> dict[str, str | bool]:
+    """What the store is asked to do to each object.
+
+    Locks come from the bucket's default retention, never from headers per object: the library would send those with
+    every request. Amazon refuses a write into such a bucket that carries no checksum.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html
+    """
+    config: dict[str, str | bool] = {}
+    if order.server_side_encryption:
+        config["server_side_encryption"] = order.server_side_encryption
+    if order.kms_key_id:
+        config["sse_kms_key_id"] = order.kms_key_id
+    if order.is_locking:
+        config["checksum_algorithm"] = "SHA256"
+    return config
 
 
 def _endpoint(endpoint: str, *, bucket: str, is_path_style: bool) -> str:

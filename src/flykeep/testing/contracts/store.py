@@ -1,7 +1,7 @@
 """What every `ports.store.Store` promises, as tests: subclass, give a `store` fixture, and pytest runs them.
 
-The fixture yields a fresh, empty store. A store that can't keep a promise says so in `unable`, with the reason, and
-its own class adds a test that sees the lack, so that a store which has learned better is noticed.
+The fixture yields a fresh, empty store. A store that can't keep a promise says so in `unable`, with the reason;
+whoever lists a lack also asserts that it is real, so that a store which has learned better is noticed.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ class StandIn:
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.requests: list[tuple[str, str]] = []
+        self.headers: list[dict[str, str]] = []  # of each request, names in lower case
         self.fault: Fault = lambda method, path: None
         self.ignores_ranges = False
         self.ignores_conditions = False
@@ -87,6 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_one(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.world.requests.append((self.command, self.path))
+        self.world.headers.append({name.lower(): value for name, value in self.headers.items()})
         fault = self.world.fault(self.command, self.path)
         if fault == "hang":
             self.world.released.wait(30)
