@@ -22,6 +22,7 @@ from flykeep.testing.flysim.serve import FlySim
 APP = AppName("my-crocbot")
 OTHER_APP = AppName("ledger-api")
 STOPPED_APP = AppName("batch-jobs")
+SCRATCH_APP = AppName("flykeep-scratch")
 
 
 def _app(name: AppName, volume: str, *, state: Literal["started", "stopped"] = "started") -> AppSpec:
@@ -43,6 +44,7 @@ SMALL = Scenario(
         _app(APP, "crocbot_data"),
         _app(OTHER_APP, "ledger_db"),
         _app(STOPPED_APP, "jobs_data", state="stopped"),
+        AppSpec(name=SCRATCH_APP),
     )
 )
 

@@ -1,7 +1,7 @@
 """Fly's refusals and httpx's failures as flykeep's own errors, translated once.
 
-Statuses lead, the gRPC-style word in front of Fly's text refines, prose decides nothing. Source: fly-go,
-flaps/flaps_error.go, and the statuses third parties saw.
+Statuses lead, the gRPC-style word in front of Fly's text refines; prose decides only whether room was wanting, which
+Fly has no status of its own for. Source: fly-go, flaps/flaps_error.go, and the statuses third parties saw.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import httpx
 
 from flykeep.adapters.fly.tokens import FlyTokens
 from flykeep.domain.errors import (
+    FlyCapacityError,
     FlyConflictError,
     FlyError,
     FlyForbiddenError,
@@ -49,6 +50,9 @@ _BY_WORD: dict[str, type[FlyError]] = {
     "deadline_exceeded": FlyUnavailableError,
     "unavailable": FlyUnavailableError,
 }
+_NO_ROOM = frozenset({"insufficient_capacity", "volume_placement_capacity"})
+_NO_ROOM_STATUSES = frozenset({409, 412, 422})
+_NO_ROOM_TEXT = re.compile(r"insufficient (resources|memory|cpus?|capacity|disk|space)\b", re.IGNORECASE)
 # Statuses a proxy or a handler picks loosely, where the word in front of the text knows better.
 _LOOSE_STATUSES = frozenset({400, 409, 412, 422})
 
@@ -84,7 +88,8 @@ def error_of(answer: Answer, *, call: Call, tokens: FlyTokens, now: datetime) ->
     if answer.status == 429:
         wait = retry_after_of(answer.retry_after, now=now)
         return FlyRateLimitedError(message, retry_after=wait, request_id=answer.request_id, facts=facts)
-    return _class_of(answer.status, text)(message, status=answer.status, request_id=answer.request_id, facts=facts)
+    kind = FlyCapacityError if _lacks_room(answer, text) else _class_of(answer.status, text)
+    return kind(message, status=answer.status, request_id=answer.request_id, facts=facts)
 
 
 def unexpected(reason: str, *, answer: Answer, call: Call) -> FlyUnexpectedAnswerError:
@@ -122,6 +127,12 @@ def retry_after_of(header: str | None, *, now: datetime) -> timedelta | None:
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return max(timedelta(0), at - now)
+
+
+def _lacks_room(answer: Answer, text: str) -> bool:
+    if _status_word(answer) in _NO_ROOM:
+        return True
+    return answer.status in _NO_ROOM_STATUSES and _NO_ROOM_TEXT.search(text) is not None
 
 
 def _class_of(status: int, text: str) -> type[FlyError]:

@@ -68,6 +68,18 @@ class MachinesApi:
             facts=facts or {},
         )
 
+    def delete(
+        self,
+        *path: str,
+        action: str,
+        identifier: str,
+        query: Mapping[str, str | int] | None = None,
+        facts: Mapping[str, str | int | None] | None = None,
+    ) -> Request:
+        """A removing request; what is gone cannot be removed twice, so it may be sent again."""
+        asked = self.get(*path, action=action, identifier=identifier, query=query, facts=facts)
+        return replace(asked, method="DELETE")
+
     async def read(self, request: Request, shape: type[T] | TypeAdapter[T]) -> T:
         return await self.send(request, lambda answer: parse(shape, answer=answer, call=request.call))
 

@@ -190,6 +190,7 @@ class WireGraph(_Wire):
 
 
 MACHINES: TypeAdapter[list[WireMachine]] = TypeAdapter(Rows[WireMachine], config=ConfigDict(hide_input_in_errors=True))
+VOLUMES: TypeAdapter[list[WireVolume]] = TypeAdapter(Rows[WireVolume], config=ConfigDict(hide_input_in_errors=True))
 SNAPSHOTS: TypeAdapter[list[WireSnapshot]] = TypeAdapter(
     Rows[WireSnapshot], config=ConfigDict(hide_input_in_errors=True)
 )

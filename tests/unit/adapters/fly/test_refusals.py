@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from flykeep.domain.errors import (
+    FlyCapacityError,
     FlyConflictError,
     FlyError,
     FlyForbiddenError,
@@ -48,8 +49,8 @@ _HTML = "<html><head><title>502 Bad Gateway</title></head></html>"
         (409, {"error": "aborted: lease currently held"}, FlyConflictError),
         (409, {"error": "failed_precondition: volume already claimed"}, FlyPreconditionError),
         (412, {"error": "failed_precondition: wrong state"}, FlyPreconditionError),
-        (412, {"error": "insufficient resources"}, FlyPreconditionError),
-        (412, {"error": "aborted: insufficient resources"}, FlyConflictError),
+        (412, {"error": "insufficient resources"}, FlyCapacityError),
+        (412, {"error": "aborted: insufficient luck"}, FlyConflictError),
         (418, {"message": "no coffee"}, FlyError),
         (422, {"error": "Name has already been taken", "status": "name_taken"}, FlyInvalidRequestError),
         (429, {"error": "rate limit exceeded"}, FlyRateLimitedError),
