@@ -133,8 +133,20 @@ class SignedManifest:
 
 
 @dataclass(frozen=True, slots=True)
+class Lock:
+    """A store refused to delete an artifact; `until_at` where the store said how long it will."""
+
+    seen_at: datetime
+    until_at: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
-    """One artifact in one store, as the catalog remembers it."""
+    """One artifact in one store, as the catalog remembers it.
+
+    `leaving_at` is when its removal began: from then on it is no backup, whatever of it still stands in the store.
+    """
 
     export_id: ExportId
     store: str
@@ -144,10 +156,12 @@ class Artifact:
     verified_at: datetime | None = None
     verified_level: str | None = None
     is_failed: bool = False
+    leaving_at: datetime | None = None
+    lock: Lock | None = None
 
     @property
     def satisfies_rpo(self) -> bool:
-        return self.manifest.satisfies_rpo and not self.is_failed
+        return self.manifest.satisfies_rpo and not self.is_failed and self.leaving_at is None
 
 
 class EntryType(StrEnum):

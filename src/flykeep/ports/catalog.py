@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from flykeep.domain.artifact import Artifact
+from flykeep.domain.artifact import Artifact, Lock
 from flykeep.domain.findings import Compliance, Delivery, Incident, Message
 from flykeep.domain.fly import VolumeSnapshot
+from flykeep.domain.holds import AuditEntry, Pin
 from flykeep.domain.ids import AppName, ExportId, LineageId, MachineId, OwnerId, RunId, SnapshotId, VolumeId
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Outcome, Run, RunState, Step
@@ -107,7 +108,19 @@ class Backups(Protocol):
     async def recorded_snapshot(self, snapshot_id: SnapshotId) -> RecordedSnapshot | None: ...
 
     async def record_artifact(self, artifact: Artifact) -> None:
-        """Insert or renew by (export id, store)."""
+        """Insert or renew by (export id, store); `leaving_at` and `lock` stay as they are."""
+        ...
+
+    async def begin_removal(self, export_id: ExportId, store: str, *, now: datetime) -> bool:
+        """Its `leaving_at` is set unless it was before, and it has no lock; False where it is not recorded."""
+        ...
+
+    async def give_up_removal(self, export_id: ExportId, store: str, lock: Lock) -> bool:
+        """It is a backup again, with what the store said as its lock; False where it is not recorded."""
+        ...
+
+    async def forget_artifact(self, export_id: ExportId, store: str) -> bool:
+        """False where it was not recorded."""
         ...
 
     async def artifacts(self, lineage_id: LineageId | None = None) -> Sequence[Artifact]:
@@ -116,6 +129,26 @@ class Backups(Protocol):
 
     async def artifact(self, export_id: ExportId) -> Sequence[Artifact]:
         """Its copies, one per store; empty where unknown."""
+        ...
+
+
+class Holds(Protocol):
+    async def pin(self, pin: Pin) -> None:
+        """Insert or renew by export id."""
+        ...
+
+    async def unpin(self, export_id: ExportId) -> bool:
+        """False where it was not pinned."""
+        ...
+
+    async def pins(self) -> Sequence[Pin]:
+        """Oldest first."""
+        ...
+
+    async def add_audit(self, entry: AuditEntry) -> None: ...
+
+    async def audit(self, *, limit: int = 100) -> Sequence[AuditEntry]:
+        """Newest first."""
         ...
 
 
@@ -136,6 +169,10 @@ class Lineages(Protocol):
 
     async def machine_config(self, lineage_id: LineageId) -> str | None:
         """The configuration saved last for this lineage's machine."""
+        ...
+
+    async def forget_lineage(self, lineage_id: LineageId) -> None:
+        """Drop what is known of its machines, snapshots and verdicts; the lineage itself, and its runs, stay."""
         ...
 
 
@@ -209,7 +246,7 @@ class Alerts(Protocol):
         ...
 
 
-class Transaction(RunLedger, Backups, Lineages, Pauses, Alerts, Protocol):
+class Transaction(RunLedger, Backups, Holds, Lineages, Pauses, Alerts, Protocol):
     """All of the catalog within one transaction."""
 
 

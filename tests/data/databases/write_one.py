@@ -10,7 +10,8 @@ from pathlib import Path
 
 from flykeep.adapters.db.engine import open_catalog
 from flykeep.adapters.db.tables import REVISION
-from flykeep.domain.ids import MachineId, OwnerId, RunId
+from flykeep.domain.holds import AuditAction, AuditCount, AuditEntry, Pin
+from flykeep.domain.ids import ExportId, MachineId, OwnerId, RunId
 from flykeep.domain.run import Step
 from flykeep.ports.catalog import Pause
 from flykeep.testing.contracts.catalog_samples import (
@@ -37,6 +38,8 @@ async def write(path: Path) -> None:
         await tx.add_step(Step(RunId("old-run"), 1, "upload", NOON, ODD_TEXT))
         await tx.record_snapshot(a_snapshot("vs_1", run_id="old-run"))
         await tx.record_artifact(an_artifact("01"))
+        await tx.pin(Pin(ExportId("01"), ODD_TEXT, NOON, "ops"))
+        await tx.add_audit(AuditEntry(NOON, "ops", AuditAction.PINNED, "01", ODD_TEXT, (AuditCount("artifacts", 1),)))
         await tx.save_lineage(a_lineage(LINEAGE, app="my-crocbot"))
         await tx.save_machine_config(MachineId("m1"), lineage_id=LINEAGE, config_json='{"image":"x"}', now=NOON)
         await tx.pause(Pause(LINEAGE, None, ODD_TEXT, NOON))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import ColumnElement, Row, delete, func, literal, select, update
 
+from flykeep.adapters.db.columns import Instant
 from flykeep.adapters.db.statements import Statements
 from flykeep.adapters.db.tables import artifacts, snapshots
-from flykeep.domain.artifact import Artifact
+from flykeep.domain.artifact import Artifact, Lock
 from flykeep.domain.errors import InternalError
 from flykeep.domain.ids import AppName, ExportId, LineageId, RunId, SnapshotId, VolumeId
 from flykeep.ports.catalog import RecordedSnapshot
@@ -53,6 +55,7 @@ class SqlBackups:
         return None if row is None else _snapshot(row)
 
     async def record_artifact(self, artifact: Artifact) -> None:
+        """What only removals know (`leaving_at`, `lock`) stays as it is."""
         await self._do.save(
             artifacts,
             {
@@ -68,6 +71,19 @@ class SqlBackups:
             },
         )
 
+    async def begin_removal(self, export_id: ExportId, store: str, *, now: datetime) -> bool:
+        since_at = func.coalesce(artifacts.c.leaving_at, literal(now, Instant()))
+        return await self._change(export_id, store, leaving_at=since_at, lock=None)
+
+    async def give_up_removal(self, export_id: ExportId, store: str, lock: Lock) -> bool:
+        return await self._change(export_id, store, leaving_at=None, lock=lock)
+
+    async def forget_artifact(self, export_id: ExportId, store: str) -> bool:
+        return await self._do.change(delete(artifacts).where(*_is_copy(export_id, store))) == 1
+
+    async def _change(self, export_id: ExportId, store: str, **values: Any) -> bool:
+        return await self._do.change(update(artifacts).where(*_is_copy(export_id, store)).values(**values)) == 1
+
     async def artifacts(self, lineage_id: LineageId | None = None) -> Sequence[Artifact]:
         query = select(artifacts)
         if lineage_id is not None:
@@ -79,6 +95,10 @@ class SqlBackups:
     async def artifact(self, export_id: ExportId) -> Sequence[Artifact]:
         rows = await self._do.rows(select(artifacts).where(artifacts.c.export_id == export_id))
         return tuple(sorted((_artifact(row) for row in rows), key=lambda artifact: artifact.store))
+
+
+def _is_copy(export_id: ExportId, store: str) -> tuple[ColumnElement[bool], ...]:
+    return artifacts.c.export_id == export_id, artifacts.c.store == store
 
 
 def _snapshot(row: Row[Any]) -> RecordedSnapshot:
@@ -102,4 +122,6 @@ def _artifact(row: Row[Any]) -> Artifact:
         verified_at=row.verified_at,
         verified_level=row.verified_level,
         is_failed=row.is_failed,
+        leaving_at=row.leaving_at,
+        lock=row.lock,
     )

@@ -11,13 +11,14 @@ from typing import Any, Final
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint, text
 
 from flykeep.adapters.db.columns import AnyText, Document, Instant
-from flykeep.domain.artifact import Manifest
+from flykeep.domain.artifact import Lock, Manifest
 from flykeep.domain.findings import Compliance, Finding, Message
 from flykeep.domain.fly import VolumeSnapshot
+from flykeep.domain.holds import AuditCount
 from flykeep.domain.ids import VolumeId
 from flykeep.domain.run import Outcome, RunRequest
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The migration these tables correspond to."""
 
 metadata = MetaData(
@@ -103,7 +104,31 @@ artifacts = Table(
     Column("verified_at", Instant),
     Column("verified_level", String),
     Column("is_failed", Boolean, nullable=False),
+    Column("leaving_at", Instant),
+    Column("lock", Document(Lock)),
     Index("ix_artifacts_lineage_id_export_id", "lineage_id", "export_id"),
+)
+
+pins = Table(
+    "pins",
+    metadata,
+    _id("export_id", primary_key=True),
+    Column("reason", AnyText, nullable=False),
+    Column("pinned_at", Instant, nullable=False),
+    Column("pinned_by", AnyText, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("actor", AnyText, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", AnyText, nullable=False),
+    Column("reason", AnyText, nullable=False),
+    Column("counts", Document(tuple[AuditCount, ...]), nullable=False),
+    sqlite_autoincrement=True,
 )
 
 lineages = Table(
@@ -207,6 +232,7 @@ deliveries = Table(
 __all__ = [
     "REVISION",
     "artifacts",
+    "audit",
     "deliveries",
     "incidents",
     "lineages",
@@ -214,6 +240,7 @@ __all__ = [
     "marks",
     "metadata",
     "pauses",
+    "pins",
     "run_steps",
     "runs",
     "snapshots",

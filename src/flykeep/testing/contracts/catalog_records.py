@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from flykeep.domain.artifact import Lock
 from flykeep.domain.errors import StateError
 from flykeep.domain.findings import Delivery, FindingCode, Verdict
+from flykeep.domain.holds import AuditAction, AuditCount, AuditEntry, Pin
 from flykeep.domain.ids import ExportId, LineageId, MachineId, RunId, SnapshotId
 from flykeep.ports.catalog import Catalog, Pause
 from flykeep.testing.contracts.catalog_samples import (
@@ -69,6 +71,71 @@ async def artifacts_come_back_exactly_and_are_renewed_by_id_and_store(catalog: C
         assert await tx.artifact(ExportId("unknown")) == ()
         assert [one.export_id for one in await tx.artifacts()] == ["03", "02", "01", "01"]
         assert [one.export_id for one in await tx.artifacts(LINEAGE)] == ["02", "01", "01"]
+
+
+async def a_removal_is_remembered_until_its_artifact_is_forgotten(catalog: Catalog) -> None:
+    kept, copy = an_artifact("01"), an_artifact("01", store="second")
+    async with catalog.transaction() as tx:
+        await tx.record_artifact(kept)
+        await tx.record_artifact(copy)
+        assert await tx.begin_removal(copy.export_id, "second", now=NOON)
+        assert await tx.begin_removal(copy.export_id, "second", now=after(5))
+        await tx.record_artifact(replace(copy, is_failed=True))  # a verification that had begun before
+    async with catalog.transaction() as tx:
+        assert await tx.artifact(copy.export_id) == (kept, replace(copy, is_failed=True, leaving_at=NOON))
+        assert await tx.forget_artifact(copy.export_id, "second")
+        assert not await tx.forget_artifact(copy.export_id, "second")
+        assert not await tx.begin_removal(copy.export_id, "second", now=NOON)
+        assert await tx.artifact(copy.export_id) == (kept,)
+
+
+async def what_a_store_locks_is_a_backup_again_and_says_why(catalog: Catalog) -> None:
+    artifact, lock = an_artifact("01"), Lock(ODD_INSTANT, after(60), ODD_TEXT)
+    async with catalog.transaction() as tx:
+        await tx.record_artifact(artifact)
+        await tx.begin_removal(artifact.export_id, "main", now=NOON)
+        assert await tx.give_up_removal(artifact.export_id, "main", lock)
+        assert await tx.artifact(artifact.export_id) == (replace(artifact, lock=lock),)
+        assert not await tx.give_up_removal(artifact.export_id, "elsewhere", lock)
+
+
+async def a_pin_holds_until_it_is_taken_out(catalog: Catalog) -> None:
+    first, second = Pin(ExportId("01"), ODD_TEXT, after(1), "ops"), Pin(ExportId("02"), "", NOON, "")
+    async with catalog.transaction() as tx:
+        await tx.pin(first)
+        await tx.pin(replace(second, reason="an earlier one"))
+        await tx.pin(second)
+        assert await tx.pins() == (second, first)
+        assert await tx.unpin(ExportId("01"))
+        assert not await tx.unpin(ExportId("01"))
+        assert await tx.pins() == (second,)
+
+
+async def the_audit_keeps_everything_in_order(catalog: Catalog) -> None:
+    counts = (AuditCount("artifacts", 2), AuditCount("bytes", 2**41))
+    erased = AuditEntry(ODD_INSTANT, "ops", AuditAction.ERASED, ODD_TEXT, ODD_TEXT, counts)
+    async with catalog.transaction() as tx:
+        await tx.add_audit(erased)
+        await tx.add_audit(replace(erased, at=NOON, action=AuditAction.PINNED, counts=()))
+        assert [entry.action for entry in await tx.audit()] == [AuditAction.PINNED, AuditAction.ERASED]
+        assert (await tx.audit())[1] == erased
+        assert len(await tx.audit(limit=1)) == 1
+
+
+async def a_forgotten_lineage_leaves_no_machine_snapshot_or_verdict(catalog: Catalog) -> None:
+    async with catalog.transaction() as tx:
+        for lineage_id, volume in ((LINEAGE, "vs_1"), (OTHER_LINEAGE, "vs_2")):
+            await tx.save_lineage(a_lineage(lineage_id, app="app"))
+            await tx.record_snapshot(a_snapshot(volume, lineage_id=lineage_id))
+            await tx.save_machine_config(MachineId("m"), lineage_id=lineage_id, config_json="{}", now=NOON)
+            await tx.save_verdict(a_verdict(lineage_id=lineage_id))
+        await tx.forget_lineage(LINEAGE)
+        assert await tx.recorded_snapshots(LINEAGE) == ()
+        assert await tx.machine_config(LINEAGE) is None
+        assert [verdict.lineage_id for verdict in await tx.verdicts()] == [OTHER_LINEAGE]
+        assert len(await tx.recorded_snapshots(OTHER_LINEAGE)) == 1
+        assert await tx.machine_config(OTHER_LINEAGE) == "{}"
+        assert len(await tx.lineages()) == 2
 
 
 async def lineages_are_sorted_by_label_then_machine(catalog: Catalog) -> None:
@@ -229,6 +296,11 @@ RECORD_CHECKS: tuple[Callable[[Catalog], Awaitable[None]], ...] = (
     a_snapshot_seen_first_may_learn_its_run_later,
     snapshots_are_listed_newest_first,
     artifacts_come_back_exactly_and_are_renewed_by_id_and_store,
+    a_removal_is_remembered_until_its_artifact_is_forgotten,
+    what_a_store_locks_is_a_backup_again_and_says_why,
+    a_pin_holds_until_it_is_taken_out,
+    the_audit_keeps_everything_in_order,
+    a_forgotten_lineage_leaves_no_machine_snapshot_or_verdict,
     lineages_are_sorted_by_label_then_machine,
     a_machine_configuration_is_kept_when_it_differs_from_the_last,
     a_pause_holds_until_its_end_or_until_resumed,
