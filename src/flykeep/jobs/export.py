@@ -174,7 +174,7 @@ class ExportJob:
         return ExportOrder(
             export_id=reading.export_id,
             key_prefix=prefix,
-            access=access,  # type: ignore[arg-type]  # None: the worker's own machine, until the port can say so
+            access=access,
             directory=plan.directory,
             include=plan.include,
             exclude=plan.exclude,

@@ -28,11 +28,14 @@ class CompressionOrder:
 
 @dataclass(frozen=True, slots=True)
 class ExportOrder:
-    """Copy a tree from a machine into a store. `directory` is the mount; paths are globs from it."""
+    """Copy a tree into a store. `directory` is the mount; paths are globs from it.
+
+    Without `access` the tree is mounted on the worker's own machine.
+    """
 
     export_id: ExportId
     key_prefix: str  # "<app>/<volume>/<YYYY>/<export_id>", under the store's own prefix
-    access: SshAccess
+    access: SshAccess | None
     directory: str
     include: tuple[str, ...]
     exclude: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""An export: tar over SSH -> index -> zstd frames -> age -> sha256 -> store, in constant memory.
+"""An export: tar -> index -> zstd frames -> age -> sha256 -> store, in constant memory.
 
 The main thread reads and indexes; compression, encryption and storing have a thread each. The upload can only end after
 the archive's end was proven, for the stream is closed behind that proof.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from flykeep.adapters.codecs import age_stream
 from flykeep.adapters.codecs.zstd_frames import FrameWriter
-from flykeep.adapters.ssh.openssh import Ended, OpenSsh
+from flykeep.adapters.shells.running import Ended
 from flykeep.adapters.stores.objects import open_bulk
 from flykeep.domain.artifact import ChangedFile, EntryType, IndexEntry, IndexHeader, StoredObject, TarTotals
 from flykeep.domain.tar_stream import TarReader
@@ -21,7 +21,7 @@ from flykeep.ports.worker import ExportOrder, ExportResult
 from flykeep.worker.channel import Channel, Flow
 from flykeep.worker.diagnostics import Diagnosis, diagnose, judge
 from flykeep.worker.index_spool import IndexSpool
-from flykeep.worker.machine import Machine
+from flykeep.worker.machine import Machine, shell_on
 from flykeep.worker.remote_tar import Flavour, shown
 from flykeep.worker.report import Reporter
 from flykeep.worker.source import Source, TarCommand, needs_second_look
@@ -65,10 +65,8 @@ class Export:
     def run(self) -> ExportResult:
         """Raises what went wrong first; then nothing of this export stays in the store, as far as it answers."""
         try:
-            with OpenSsh.open(self._order.access) as ssh, closing(IndexSpool()) as spool:
-                machine = Machine(
-                    ssh, host=self._order.access.host, flow=self._flow, stall_s=self._order.stall_timeout_s
-                )
+            with shell_on(self._order.access) as shell, closing(IndexSpool()) as spool:
+                machine = Machine(shell, flow=self._flow, stall_s=self._order.stall_timeout_s)
                 return self._run(Source(self._order, machine), machine, spool)
         except BaseException as error:
             self._flow.fail(error)

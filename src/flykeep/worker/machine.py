@@ -1,38 +1,59 @@
-"""Commands on the machine an order names, all of which end when the flow fails."""
+"""Commands on the machine whose files an order names, all of which end when the flow fails."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Protocol
 
-from flykeep.adapters.ssh.openssh import Ended, OpenSsh, RemoteCommand
-from flykeep.domain.errors import SshError
+from flykeep.adapters.shells.here import ShellHere
+from flykeep.adapters.shells.running import Ended, RunningCommand
+from flykeep.adapters.ssh.openssh import OpenSsh
+from flykeep.domain.errors import FlykeepError
+from flykeep.ports.fly import SshAccess
 from flykeep.ports.worker import ReachOrder, ReachResult
 from flykeep.worker.channel import Flow
 from flykeep.worker.remote_tar import probe_script, read_probe
 
-_DENIED = b"Permission denied"
-_DENIED_HINT = "The certificate was not accepted: it may be expired, or made for another app."
 _REACH_STALL_S = 30.0
 
 
-class Machine:
-    """Runs scripts over one access. Call from a thread that outlives the commands."""
+class Shell(Protocol):
+    """Runs shell scripts where the files are."""
 
-    def __init__(self, ssh: OpenSsh, *, host: str, flow: Flow, stall_s: float) -> None:
-        self._ssh = ssh
-        self._host = host
+    def start(self, script: bytes) -> RunningCommand: ...
+
+    def lost(self, ended: Ended) -> FlykeepError:
+        """The error for a command that was killed or cut off, so that its output proves nothing."""
+        ...
+
+
+@contextmanager
+def shell_on(access: SshAccess | None) -> Iterator[Shell]:
+    """The shell of the machine behind this access; without one, of the machine this process runs on."""
+    if access is None:
+        yield ShellHere()
+        return
+    with OpenSsh.open(access) as ssh:
+        yield ssh
+
+
+class Machine:
+    """Runs scripts in one shell. Call from a thread that outlives the commands."""
+
+    def __init__(self, shell: Shell, *, flow: Flow, stall_s: float) -> None:
+        self._shell = shell
         self._flow = flow
         self._stall_s = stall_s
 
-    def start(self, script: bytes) -> RemoteCommand:
+    def start(self, script: bytes) -> RunningCommand:
         self._flow.check()
-        command = self._ssh.start(script)
+        command = self._shell.start(script)
         self._flow.on_failure(command.kill)
         return command
 
     def run(self, script: bytes, on_chunk: Callable[[bytes], object]) -> Ended:
-        """Run to the end; raises SshError where the connection was lost, not where the command failed."""
+        """Run to the end; raises the shell's error where the command was lost, not where it failed."""
         with closing(self.start(script)) as command:
             ended = command.output(stall_s=self._stall_s, on_chunk=on_chunk)
         self._flow.check()
@@ -46,20 +67,14 @@ class Machine:
         return b"".join(pieces)
 
     def fail_if_lost(self, ended: Ended) -> None:
-        """Raise SshError where the connection, not the command, came to its end."""
-        if not ended.is_lost:
-            return
-        words = b" ".join(ended.stderr[-3:]).decode("utf-8", "backslashreplace")
-        raise SshError(
-            f"the connection ended before the command did: {words or 'no reason given'}",
-            hint=_DENIED_HINT if _DENIED in b"".join(ended.stderr) else None,
-            facts={"host": self._host},
-        )
+        """Raise where the command did not come to its own end."""
+        if ended.is_lost:
+            raise self._shell.lost(ended)
 
 
 def reach(order: ReachOrder, *, flow: Flow) -> ReachResult:
     """Log in and look which tar there is. Raises SshError."""
     with OpenSsh.open(order.access) as ssh:
-        machine = Machine(ssh, host=order.access.host, flow=flow, stall_s=_REACH_STALL_S)
+        machine = Machine(ssh, flow=flow, stall_s=_REACH_STALL_S)
         probe = read_probe(machine.collect(probe_script("/")), directory="/")
     return ReachResult(tar_flavour=probe.flavour.value)

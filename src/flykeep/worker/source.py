@@ -38,7 +38,7 @@ class TarCommand:
 
 
 class Source:
-    """One machine's tree, reached over SSH."""
+    """One machine's tree: behind SSH, or mounted where this process runs."""
 
     def __init__(self, order: ExportOrder, machine: Machine) -> None:
         self._order = order

@@ -34,7 +34,7 @@ class Keys:
 
 
 def export_order(
-    access: SshAccess,
+    access: SshAccess | None,
     directory: Path,
     store: StoreOrder,
     keys: Keys | None,
@@ -46,7 +46,7 @@ def export_order(
     deadline_s: float = 110.0,
     stall_timeout_s: float = 60.0,
 ) -> ExportOrder:
-    """`keys` None asks for an export without encryption."""
+    """`keys` None asks for an export without encryption, `access` None for one of a tree that is mounted here."""
     export_id = f"X{next(_IDS):05}"
     return ExportOrder(
         export_id=ExportId(export_id),
