@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import secrets
 import time
@@ -21,6 +20,8 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, duration: timedelta) -> None:
+        import asyncio  # noqa: PLC0415 - workers read this clock too, and start without a loop
+
         await asyncio.sleep(max(0.0, duration.total_seconds()))
 
 

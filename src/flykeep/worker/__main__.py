@@ -26,6 +26,7 @@ from flykeep.domain.errors import FlykeepError, InternalError
 from flykeep.ports.worker import ExportOrder, Order, ReachOrder, VerifyOrder
 from flykeep.worker.channel import Flow, StoppedError
 from flykeep.worker.export import Export
+from flykeep.worker.guard import refuse_fly_tokens
 from flykeep.worker.machine import reach
 from flykeep.worker.report import Reporter
 from flykeep.worker.stop import Watch, die_with_parent, stop_on_signals
@@ -67,6 +68,7 @@ def _serve(reporter: Reporter) -> int:
     flow = Flow()
     watch: Watch | None = None
     try:
+        refuse_fly_tokens(os.environ)
         order = decode_order(_read_line())
         stop_on_signals(flow)
         watch = Watch(flow, clock=SystemClock(), deadline_s=order.deadline_s)

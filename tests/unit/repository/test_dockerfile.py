@@ -82,6 +82,7 @@ def test_the_command_of_the_image_leaves_root_behind() -> None:
     wrapper = (PROJECT / "scripts" / "container" / "flykeep").read_text(encoding="utf-8")
 
     assert "setpriv --reuid=flykeep" in wrapper
+    assert wrapper.index("worker stand") < wrapper.index("setpriv --reuid=flykeep"), "it reads files of any owner"
     assert subprocess.run(["sh", "-n", "scripts/container/flykeep"], cwd=PROJECT, check=False).returncode == 0
 
 
