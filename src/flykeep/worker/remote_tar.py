@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from flykeep.domain.errors import SshError
 from flykeep.worker.selection import parents
 
-_PROLOGUE = (
+PROLOGUE = (
     b"LC_ALL=C; export LC_ALL\n"
     b"unset TAR_OPTIONS POSIXLY_CORRECT\n"
     b"PATH=$PATH:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin; export PATH\n"
@@ -64,7 +64,7 @@ def probe_script(directory: str) -> bytes:
     where = quoted(raw(directory))
     return b"".join(
         (
-            _PROLOGUE,
+            PROLOGUE,
             b"if [ -d " + where + b"/. ]; then echo flykeep:directory; fi\n",
             b"echo; df -kP " + where + b"/. 2>/dev/null\n",
             b"if tar --exclude=x -cf - -C /dev null >/dev/null 2>&1; then echo flykeep:exclude; fi\n",
@@ -102,7 +102,7 @@ def read_probe(output: bytes, *, directory: str) -> Probe:
 
 def listing_script(directory: str, roots: Sequence[Root]) -> bytes:
     """Prints the paths that exist, relative and NUL-terminated; ends with 98 where `find` met trouble."""
-    lines = [_PROLOGUE, b"cd " + quoted(raw(directory)) + b" || exit 97\ncode=0\n"]
+    lines = [PROLOGUE, b"cd " + quoted(raw(directory)) + b" || exit 97\ncode=0\n"]
     for root in roots:
         path = quoted(b"./" + root.path if root.path else b".")
         limit = b"" if root.is_tree else b" -prune"
@@ -123,8 +123,8 @@ def tar_script(directory: str, *, flavour: Flavour, excludes: Sequence[str], ope
             before += b" " + quoted(raw(option))
     where = b" -C " + quoted(raw(directory))
     if operands is None:
-        return _PROLOGUE + b"exec " + before + where + b" . </dev/null\n"
-    lines = [_PROLOGUE]
+        return PROLOGUE + b"exec " + before + where + b" . </dev/null\n"
+    lines = [PROLOGUE]
     recursion = b""
     if flavour is Flavour.GNU:
         above = sorted({above for operand in operands for above in parents(operand)} - set(operands))
@@ -139,7 +139,7 @@ def second_look_script(directory: str, *, operands: Sequence[bytes] | None, mark
     paths = b" ." if operands is None else _words(operands)
     return b"".join(
         (
-            _PROLOGUE,
+            PROLOGUE,
             b"cd " + quoted(raw(directory)) + b" || exit 97\n",
             b"find" + paths + b" -xdev -type f -exec stat -c " + quoted(b"%s %Y %n" + mark) + b" {} +\n",
             b"exit 0\n",
