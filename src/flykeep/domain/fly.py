@@ -53,6 +53,19 @@ class Mount:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class MachineCheck:
+    """One health check of a machine as Fly last saw it; `status` is passing, warning or critical."""
+
+    name: str
+    status: str
+    output: str = ""
+
+    @property
+    def is_passing(self) -> bool:
+        return self.status == "passing"
+
+
 # Volumes in these states are on their way out; Fly's own tool hides them from listings.
 GONE_VOLUME_STATES = frozenset(
     {"scheduling_destroy", "fork_cleanup", "waiting_for_detach", "pending_destroy", "destroying", "destroyed"}

@@ -11,6 +11,7 @@ from flykeep.domain.fly import (
     CommandResult,
     Inventory,
     Machine,
+    MachineCheck,
     SnapshotRequest,
     TokenInfo,
     Volume,
@@ -62,6 +63,43 @@ class CommandRunner(Protocol):
         Raises FlyConflictError while a deploy holds the lease, FlyPreconditionError when the machine is not started,
         FlyUnavailableError when the outcome is unknown. A command that ran and failed is a result, not an error.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A machine held against everybody else's changes; `nonce` is what its holder shows."""
+
+    app: AppName
+    machine_id: MachineId
+    nonce: str = field(repr=False)
+
+
+class MachineController(Protocol):
+    """Restarting a machine that people use, held against deploys meanwhile."""
+
+    async def lease_holder(self, app: AppName, machine_id: MachineId) -> str | None:
+        """Who holds the machine now, in Fly's words; None where nobody does."""
+        ...
+
+    async def acquire_lease(self, app: AppName, machine_id: MachineId, *, within: timedelta, reason: str) -> Lease:
+        """Hold the machine; Fly ends it by itself after `within`. Raises FlyConflictError where somebody else does."""
+        ...
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Let go; one that has ended already is fine."""
+        ...
+
+    async def restart_machine(self, lease: Lease) -> None:
+        """Stop and start it. Sent once: with FlyUnavailableError it may have happened, so look."""
+        ...
+
+    async def machine_checks(self, app: AppName, machine_id: MachineId) -> tuple[MachineCheck, ...]:
+        """What Fly's health checks of the machine say now; empty where it has none."""
+        ...
+
+    async def wait_machine(self, app: AppName, machine_id: MachineId, state: str, within: timedelta) -> None:
+        """Raises FlyPreconditionError when it is not in `state` within that time."""
         ...
 
 

@@ -56,6 +56,7 @@ class Request:
     repeat: Repeat
     facts: Mapping[str, str | int | None] = field(default_factory=dict)
     query: Mapping[str, str | int] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: Mapping[str, object] | None = field(default=None, repr=False)
     is_long: bool = False
     answering_statuses: frozenset[int] = frozenset()  # refusals that answer the question, for `read` to tell apart
@@ -131,7 +132,7 @@ class FlyHttp:
                     request.url,
                     params=dict(request.query) or None,
                     json=request.body,
-                    headers={"authorization": request.authorization},
+                    headers={**request.headers, "authorization": request.authorization},
                     timeout=timeout,
                 ) as response,
             ):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from flykeep.adapters.fly.errors import Answer, Call, unexpected
 
@@ -77,6 +77,29 @@ class WireMachine(_Wire):
     version: str | None = None
     config: dict[str, Any] | None = None
     incomplete_config: dict[str, Any] | None = None
+
+
+class _Check(_Wire):
+    name: Text = ""
+    status: Text = ""
+    output: Text = ""
+
+
+class WireChecks(_Wire):
+    """The part of a machine that its health checks are."""
+
+    checks: Rows[_Check] = []
+
+
+class _Lease(_Wire):
+    nonce: Text = Field(default="", repr=False)
+    owner: Text = ""
+
+
+class WireLease(_Wire):
+    """The published description shows leases unwrapped; the wire wraps them."""
+
+    data: _Lease
 
 
 class WireVolume(_Wire):

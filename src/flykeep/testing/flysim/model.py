@@ -117,6 +117,7 @@ class Machine:
     is_cordoned: bool = False
     host_key_generation: int = 0
     main_process: asyncio.Task[None] | None = None
+    failing_checks: set[str] = field(default_factory=set)
 
     @property
     def volume_id(self) -> str | None:
