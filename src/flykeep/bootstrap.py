@@ -13,6 +13,7 @@ from flykeep.adapters.codecs.sealing import AgeSealer
 from flykeep.adapters.db.engine import open_catalog
 from flykeep.adapters.db.owners import open_owners
 from flykeep.adapters.fly.client import FlyClient
+from flykeep.adapters.fly.scratch import FlyScratch
 from flykeep.adapters.launchers.fly_machine import FlyMachineWorkers
 from flykeep.adapters.launchers.local import LocalWorkers
 from flykeep.adapters.ssh.keys import SshAccessIssuer
@@ -87,7 +88,7 @@ async def open_application(
 ) -> AsyncIterator[Application]:
     """Open the state and build everything; whatever was opened is closed at the end of the context.
 
-    Without `scratch` nothing temporary can be made, and no snapshot can be exported.
+    `scratch` stands in for what makes temporary volumes and machines at Fly.
     Raises ConfigError for a secret that is not set, StateError where the database cannot be used.
     """
     clock, ids = clock or SystemClock(), ids or SystemIds()
@@ -105,6 +106,7 @@ async def open_application(
             ids=ids,
         )
         stack.push_async_callback(fly.aclose)
+        scratch = scratch or FlyScratch(fly, clock=clock)
         yield _assemble(settings, clock=clock, ids=ids, catalog=catalog, owners=owners, fly=fly, scratch=scratch)
 
 
@@ -116,7 +118,7 @@ def _assemble(
     catalog: Catalog,
     owners: Owners,
     fly: FlyClient,
-    scratch: ScratchFly | None,
+    scratch: ScratchFly,
 ) -> Application:
     keys = StateKeys.load_or_create(settings.state.directory)
     stores = _stores(settings, clock, ids)
@@ -132,11 +134,11 @@ def _assemble(
     )
     facts = FactReader(fly, catalog, clock)
     check = CheckJob(facts, catalog, clock, ids, settings.targets, settings.fly.org, alerting, state_writer)
-    sweep = _sweep(settings, scratch, catalog, clock) if scratch else None
+    sweep = _sweep(settings, scratch, catalog, clock)
     reconcile = ReconcileJob(catalog, owners, clock, plain_stores, settler, sweep)
     snapshot = SnapshotJob(fly, catalog, clock)
     work = _export_settings(settings)
-    source = _snapshot_source(settings, scratch, snapshot, catalog, clock) if scratch else None
+    source = _snapshot_source(settings, scratch, snapshot, catalog, clock)
     signer, index_key = keys.signer, keys.index_key
     export = ExportJob(fly, access, workers, stores, catalog, clock, ids, signer, index_key, work, source)
     jobs = Jobs(
@@ -211,7 +213,8 @@ def _snapshot_source(
         regions=table.regions,
     )
     scratch = Scratch(fly, catalog, clock, settings.worker.image, table.max_workers)
-    return SnapshotSource(snapshots, scratch, FlyMachineWorkers(fly, clock=clock), rule, catalog, clock)
+    hidden = frozenset(name for name, store in settings.stores.items() if not store.traits.is_visible_to_workers)
+    return SnapshotSource(snapshots, scratch, FlyMachineWorkers(fly, clock=clock), rule, catalog, clock, hidden)
 
 
 def _sweep(settings: Settings, fly: ScratchFly, catalog: Catalog, clock: Clock) -> ScratchSweep:

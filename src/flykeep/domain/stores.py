@@ -13,11 +13,13 @@ class StoreTraits:
     """What the operator says of a store, which `flykeep doctor --store` tries.
 
     `is_on_platform`: it is lost together with the Fly account, so that a copy there is not off the platform.
+    `is_visible_to_workers`: a machine made for one export can write to it; not so the daemon's own folder.
     """
 
     is_lock_required: bool = False
     are_deletes_refused: bool = False
     is_on_platform: bool = False
+    is_visible_to_workers: bool = True
 
 
 def is_platform_endpoint(endpoint: str | None) -> bool:

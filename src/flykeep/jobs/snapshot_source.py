@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from flykeep.domain.errors import SnapshotFailedError
@@ -31,10 +31,11 @@ class SnapshotSource:
     rule: ScratchRule
     catalog: Catalog
     clock: Clock
+    hidden_stores: frozenset[str] = frozenset()  # folders that a worker machine does not have
 
     async def facts(self, work: TargetWork, volume: Volume) -> SourceFacts:
         """What can be known before anything is asked of Fly."""
-        obstacle = None
+        obstacle = self._hidden(work)
         if volume.size_gb > self.rule.max_volume_gb:
             obstacle = f"the volume has {volume.size_gb} GB, and [scratch] max_volume_gb is {self.rule.max_volume_gb}"
         async with self.catalog.transaction() as tx:
@@ -42,6 +43,12 @@ class SnapshotSource:
         live = [one.manifest for one in artifacts if one.manifest.origin.source == "ssh"]
         last = max(live, key=lambda manifest: manifest.started_at, default=None)
         return SourceFacts(True, obstacle, last.open_databases if last else ())
+
+    def _hidden(self, work: TargetWork) -> str | None:
+        hidden = [copy.store for copy in work.rule.policy.copies if copy.store in self.hidden_stores]
+        if not hidden:
+            return None
+        return f"store {hidden[0]!r} is a folder that a worker machine does not have (visible_to_workers is false)"
 
     async def choose(self, work: TargetWork, volume: Volume) -> VolumeSnapshot:
         """The newest finished snapshot, or one taken now where that is older than the policy allows."""
@@ -64,4 +71,6 @@ class SnapshotSource:
         errand = Errand(SNAPSHOT_MOUNT, self.workers.command(deadline_s=order.deadline_s + _MARGIN_S))
         async with self.scratch.worker(work.journal, plan, errand) as machine:
             await work.journal.step("worker started", machine=machine.id, app=machine.app)
-            return await self.workers.export(machine, order, on_progress=work.on_progress)
+            mounted = next((mount.path for mount in machine.mounts if mount.path), order.directory)
+            here = replace(order, directory=mounted)
+            return await self.workers.export(machine, here, on_progress=work.on_progress)

@@ -142,7 +142,7 @@ def _http(bind: str) -> HttpSettings:
 
 def _store(name: str, table: S3StoreTable | DirectoryStoreTable) -> StoreSettings:
     if isinstance(table, DirectoryStoreTable):
-        traits = StoreTraits(is_on_platform=table.on_platform)
+        traits = StoreTraits(is_on_platform=table.on_platform, is_visible_to_workers=table.visible_to_workers)
         return StoreSettings(name=name, type=StoreType.DIRECTORY, prefix=table.prefix, path=table.path, traits=traits)
     return StoreSettings(
         name=name,

@@ -114,6 +114,10 @@ class DirectoryStoreTable(Table):
     path: AbsolutePath = Field(description="The folder; it must exist on a disk of its own to be worth anything.")
     prefix: KeyPrefix = Field("", description="Path below the folder under which everything is kept.")
     on_platform: bool = Field(False, description="The folder is on a Fly volume: lost together with the account.")
+    visible_to_workers: bool = Field(
+        False,
+        description="Worker machines have the same folder at the same path: never so on Fly, so in the simulator.",
+    )
 
 
 StoreTable = Annotated[S3StoreTable | DirectoryStoreTable, Field(discriminator="type")]

@@ -19,19 +19,19 @@ async def fly(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 async def test_an_app_is_made_listed_and_deleted_with_all_it_has(fly: Rig) -> None:
-    body = {"name": "flykeep-scratch", "org_slug": "personal"}
+    body = {"name": "made-by-hand", "org_slug": "personal"}
     made = await fly.http.post("/apps", json=body, params={"wait": "true"})
     taken = await fly.http.post("/apps", json=body)
     listed = (await fly.http.get("/apps", params={"org_slug": "personal"})).json()
-    volume = await fly.http.post("/apps/flykeep-scratch/volumes", json={"name": "scratch", "region": "iad"})
+    volume = await fly.http.post("/apps/made-by-hand/volumes", json={"name": "scratch", "region": "iad"})
 
-    deleted = await fly.http.delete("/apps/flykeep-scratch")
+    deleted = await fly.http.delete("/apps/made-by-hand")
 
     assert (made.status_code, taken.status_code, taken.json()["status"]) == (201, 422, "name_taken")
-    assert "flykeep-scratch" in {app["name"] for app in listed["apps"]}
+    assert "made-by-hand" in {app["name"] for app in listed["apps"]}
     assert "foreign-app" not in {app["name"] for app in listed["apps"]}
     assert (volume.json()["size_gb"], deleted.status_code) == (3, 202)
-    assert (await fly.http.get("/apps/flykeep-scratch")).status_code == 404
+    assert (await fly.http.get("/apps/made-by-hand")).status_code == 404
     assert volume.json()["id"] not in fly.sim.world.volumes
 
 

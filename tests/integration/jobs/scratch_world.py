@@ -73,6 +73,7 @@ class ScratchWorld:
     stubborn: int = 0  # so often a delete is refused after its machine went
     count: int = 0
     slow: asyncio.Event | None = None
+    mount: str | None = None  # where volumes are mounted, whatever was asked for
     destroying: asyncio.Event = field(default_factory=asyncio.Event)
 
     def new_id(self, prefix: str) -> str:
@@ -119,7 +120,7 @@ class ScratchWorld:
         metadata = {OWNER_KEY: spec.run_id, "fly_process_group": WORKER_GROUP}
         made = self.machine(spec.name, metadata=metadata)
         if spec.volume_id:
-            self.servers[made.id] = made = replace(made, mounts=(Mount(spec.volume_id, spec.mount),))
+            self.servers[made.id] = made = replace(made, mounts=(Mount(spec.volume_id, self.mount or spec.mount),))
             held = self.volumes[spec.volume_id]
             self.volumes[spec.volume_id] = replace(held, attached_machine_id=made.id)
         self.most = max(self.most, len(self.servers))
@@ -243,6 +244,7 @@ class ScratchParts:
     fly: SnapshotFly
     world: ScratchWorld
     rule: ScratchRule = RULE
+    hidden: frozenset[str] = frozenset()
     reaper: Reaper = field(default_factory=Reaper)
 
     @property
@@ -262,6 +264,7 @@ class ScratchParts:
             self.rule,
             catalog,
             self.parts.clock,
+            self.hidden,
         )
         stores: Any = {
             name: replace(bound, store=Mortal(bound.store, self.reaper)) for name, bound in self.parts.bound.items()

@@ -83,6 +83,28 @@ async def test_a_target_without_a_running_machine_is_exported(made: ScratchParts
     assert_nothing_left(made)
 
 
+async def test_a_store_that_a_worker_machine_does_not_have_is_refused_or_read_over_ssh(made: ScratchParts) -> None:
+    made.hidden = frozenset({"offsite"})
+    run = await made.parts.claimed()
+    asked = replace(run, request=replace(run.request, source="snapshot"))
+    with pytest.raises(RefusalError, match="'offsite' is a folder that a worker machine does not have") as refused:
+        await made.export.run(work_of(made, asked))
+    assert "--source ssh" in refused.value.next_step
+    await made.export.run(work_of(made, run))
+    async with made.parts.catalog.transaction() as tx:
+        assert {one.manifest.origin.source for one in await tx.artifacts()} == {"ssh"}
+    assert_nothing_left(made)
+
+
+async def test_what_is_read_is_where_fly_says_the_volume_is_mounted(made: ScratchParts) -> None:
+    made.parts.rule = one_copy(made)
+    run = await made.parts.claimed()
+    await made.export.run(work_of(made, run))
+    made.world.mount = "/elsewhere"
+    await made.export.run(work_of(made, run))
+    assert [order.directory for order in made.parts.workers.orders] == ["/snapshot", "/elsewhere"]
+
+
 async def test_a_snapshot_that_is_too_old_is_not_read_and_a_new_one_is_taken(made: ScratchParts) -> None:
     rule = SnapshotRule(max_age=timedelta(hours=1))
     made.parts.rule = replace(made.parts.rule, policy=replace(made.parts.rule.policy, snapshot=rule))

@@ -52,6 +52,15 @@ async def test_an_image_gives_exports_the_snapshot_source(tmp_path: Path) -> Non
     assert source.scratch.image.endswith("@sha256:" + "5" * 64)
 
 
+async def test_a_folder_of_the_daemons_own_is_hidden_from_workers_unless_it_is_said_otherwise(tmp_path: Path) -> None:
+    source, _ = await opened(tmp_path)
+    assert source is not None
+    assert source.hidden_stores == frozenset()  # the simulator says that it shows it
+    source, _ = await opened(tmp_path, without="visible_to_workers = true\n")
+    assert source is not None
+    assert source.hidden_stores == {"offsite"}
+
+
 async def test_the_targets_own_app_is_used_only_where_it_is_written_out(tmp_path: Path) -> None:
     source, swept = await opened(tmp_path, "\n[scratch]\nin_target_app = true\n")
     assert source is not None

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flykeep.testing.flysim.program import WORKER_IMAGE
+
 _HEAD = """\
 # Written by `flykeep simulate`; secrets come from the environment it announces.
 [fly]
@@ -21,12 +23,13 @@ bind = "127.0.0.1:0"
 [stores.offsite]
 type = "directory"
 path = {store}
+visible_to_workers = true
 
 [encryption]
 recipients = [{recipient}]
 
 [worker]
-image = "registry.fly.io/flykeep@sha256:{image_digest}"
+image = {image}
 
 [notifiers.log]
 type = "log"
@@ -75,7 +78,7 @@ def config_text(*, org: str, ssh_port: int, directory: Path, recipient: str, tar
         state_url=_quoted(f"sqlite:///{directory / 'flykeep.db'}"),
         store=_quoted(str(directory / "store")),
         recipient=_quoted(recipient),
-        image_digest="5" * 64,
+        image=_quoted(WORKER_IMAGE),
         url_secret=WEBHOOK_URL_VARIABLE,
         signing_secret=WEBHOOK_SECRET_VARIABLE,
     )

@@ -17,7 +17,7 @@ async def list_volumes(call: Call) -> Answer:
 
 
 async def create_volume(call: Call) -> Answer:
-    volume = volumes.create(call.world, call.app.name, call.body, call.fault)
+    volume = volumes.create(call.world, call.app.name, call.body, call.fault, call.grant)
     return Answer(200, volume_json(call.world, volume))
 
 

@@ -17,6 +17,7 @@ _EXEC_ARGUMENT_LIMIT_BYTES = 16_000
 _EXEC_STDIN_LIMIT_BYTES = 65_536
 _TOO_LARGE = 'Unhandled rejection: Rejection([PayloadTooLarge, MethodNotAllowed, MissingHeader("content-type")])'
 _POLL = timedelta(milliseconds=250)
+_NO_SUCH_COMMAND = 127
 
 
 class Machines:
@@ -40,9 +41,7 @@ class Machines:
     def create(self, app: str, body: JsonObject, fault: Fault | None) -> Machine:
         """A new machine in state `created`; it starts by itself unless `skip_launch`."""
         if fault is not None and fault.kind is FaultKind.CAPACITY:
-            raise Refusal(
-                409, "aborted: insufficient resources available to fulfill request", code="insufficient_capacity"
-            )
+            raise _no_room(body, fault)
         world = self._world
         name = body.get("name") or f"sim-machine-{world.new_id('', 6)}"
         if any(m.name == name and m.state != "destroyed" for m in world.machines_of(app)):
@@ -62,6 +61,7 @@ class Machines:
             version=world.new_id("01", 26).upper(),
             hidden_gets=world.scenario.new_machine_hidden_gets,
         )
+        machine.is_without_secrets = _is_without_secrets(body)
         machine.versions.append((machine.version, config))
         world.machines[machine.id] = machine
         world.record_event(machine, "launch", "created")
@@ -104,22 +104,23 @@ class Machines:
     def _begin(self, machine: Machine) -> None:
         machine.state = "started"
         self._world.record_event(machine, "start", "started")
-        argv = _main_command(machine.config)
-        if argv:
-            machine.main_process = asyncio.get_running_loop().create_task(self._main(machine, argv))
-            self._mains.add(machine.main_process)
-            machine.main_process.add_done_callback(self._mains.discard)
+        machine.main_process = asyncio.get_running_loop().create_task(self._main(machine))
+        self._mains.add(machine.main_process)
+        machine.main_process.add_done_callback(self._mains.discard)
 
-    async def _main(self, machine: Machine, argv: list[str]) -> None:
-        process = await self._runner.start(machine, argv)
-        code: int | None = None
+    async def _main(self, machine: Machine) -> None:
         try:
-            await process.communicate()
-            code = process.returncode or 0
-        finally:
-            if code is None:
+            process = await self._runner.start_main(machine)
+            if process is None:
+                return
+            try:
+                code = await process.wait()
+            finally:
                 kill(process)
+                self._runner.end_all(machine)
                 await process.wait()
+        except OSError:
+            code = _NO_SUCH_COMMAND
         exited = {
             "exit_code": max(code, 0),
             "guest_exit_code": max(code, 0),
@@ -184,11 +185,11 @@ class Machines:
         machine.state, machine.lease = "destroyed", None
         self._world.record_event(machine, "destroy", "destroyed")
 
-    @staticmethod
-    def _end_main(machine: Machine) -> None:
+    def _end_main(self, machine: Machine) -> None:
         current = asyncio.current_task()
         if machine.main_process is not None and machine.main_process is not current:
             machine.main_process.cancel()
+            self._runner.end_all(machine)
         machine.main_process = None
 
     @staticmethod
@@ -308,8 +309,17 @@ def _mounted(config: JsonObject) -> str | None:
     return mounts[0].get("volume") if mounts else None
 
 
-def _main_command(config: JsonObject) -> list[str]:
-    init = config.get("init") or {}
-    if init.get("exec"):
-        return list(init["exec"])
-    return [*(init.get("entrypoint") or []), *(init.get("cmd") or [])]
+def _is_without_secrets(body: JsonObject) -> bool:
+    processes = body["config"].get("processes") or []
+    return bool(body.get("skip_secrets")) or (
+        bool(processes) and all(process.get("ignore_app_secrets") for process in processes)
+    )
+
+
+def _no_room(body: JsonObject, fault: Fault) -> Refusal:
+    """As Fly words it for a region, or with the fault's status 412 for the host that the volume is on."""
+    mounts = body["config"].get("mounts") or [{}]
+    if fault.status == 412:
+        volume = mounts[0].get("volume")
+        return Refusal(412, f"insufficient resources to create new machine with existing volume '{volume}'")
+    return Refusal(409, "aborted: insufficient resources available to fulfill request", code="insufficient_capacity")

@@ -115,6 +115,7 @@ class Machine:
     versions: list[tuple[str, JsonObject]] = field(default_factory=list)
     hidden_gets: int = 0
     is_cordoned: bool = False
+    is_without_secrets: bool = False
     host_key_generation: int = 0
     main_process: asyncio.Task[None] | None = None
     failing_checks: set[str] = field(default_factory=set)

@@ -32,12 +32,13 @@ from flykeep.testing.flysim.http_front import Connections, Front
 from flykeep.testing.flysim.journal import ReceivedWebhook, RecordedRequest, append_line
 from flykeep.testing.flysim.machines import Machines
 from flykeep.testing.flysim.model import HIDDEN_VOLUME_STATES
+from flykeep.testing.flysim.program import WorkerProgram
 from flykeep.testing.flysim.scenario import Scenario
 from flykeep.testing.flysim.ssh import CertificateAuthority, SshFarm
 from flykeep.testing.flysim.world import World
 
 REQUEST_LOG_VARIABLE = "FLYKEEP_SIM_REQUEST_LOG"
-_OWN_ENTRIES = ("volumes", "snapshots", "machines")
+_OWN_ENTRIES = ("volumes", "snapshots", "machines", "program")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,8 @@ class _Server(uvicorn.Server):
 class FlySim:
     """A simulated Fly. Start it with `start`; what it was asked is in `requests` and `webhooks`.
 
-    `start` empties `volumes`, `snapshots` and `machines` in the state directory: a restart is a fresh Fly. Everything
-    else there (configuration, database, store, age identity) belongs to the client; the identity is kept.
+    `start` empties `volumes`, `snapshots`, `machines` and `program` in the state directory: a restart is a fresh Fly.
+    Everything else there (configuration, database, store, age identity) belongs to the client; the identity is kept.
     """
 
     def __init__(self, *, world: World, faults: FaultScript, port: int, request_log: Path | None) -> None:
@@ -117,6 +118,7 @@ class FlySim:
         self.flaps_base_url = self.api_base_url = f"http://127.0.0.1:{port}"
         self.webhook_secret = world.ids.token()
         self.authority = CertificateAuthority()
+        self.program = WorkerProgram.running(world.directory / "program")
         self._request_log = request_log
         self._farm: SshFarm | None = None
         self._recipient = ""
@@ -208,7 +210,9 @@ class FlySim:
             recipient=self._own_recipient(),
             targets=targets,
         )
-        (self.directory / "store").mkdir(exist_ok=True)
+        store = self.directory / "store"
+        store.mkdir(exist_ok=True)
+        self.program.folders.append(store)
         path = self.directory / "config.toml"
         path.write_text(text, encoding="utf-8")
         return path
@@ -258,7 +262,7 @@ async def _running(
         port=listening.getsockname()[1],
         request_log=request_log or _default_log(directory, listening.getsockname()[1]),
     )
-    runner = CommandRunner(world, isolation)
+    runner = CommandRunner(world, isolation, sim.program)
     machines = Machines(world, runner)
     farm = SshFarm(world=world, runner=runner, faults=faults, authority=sim.authority)
     sim.attach(farm)

@@ -7,14 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 from flykeep.testing.flysim.faults import Fault, FaultKind
-from flykeep.testing.flysim.model import GIB, HIDDEN_VOLUME_STATES, JsonObject, Refusal, Snapshot, Volume
+from flykeep.testing.flysim.model import GIB, HIDDEN_VOLUME_STATES, JsonObject, Refusal, Snapshot, TokenGrant, Volume
 from flykeep.testing.flysim.world import World
 
 _MAX_SIZE_GB = 500
 _PENDING = {"waiting", "running"}
 
 
-def create(world: World, app: str, body: JsonObject, fault: Fault | None) -> Volume:
+def create(world: World, app: str, body: JsonObject, fault: Fault | None, grant: TokenGrant) -> Volume:
     """A new volume: empty, from a snapshot, or forked from another volume."""
     if fault is not None and fault.kind is FaultKind.CAPACITY:
         raise Refusal(422, "insufficient resources to create volume", code="volume_placement_capacity")
@@ -24,7 +24,7 @@ def create(world: World, app: str, body: JsonObject, fault: Fault | None) -> Vol
     size_gb = body.get("size_gb", 3)
     if not 1 <= size_gb <= _MAX_SIZE_GB:
         raise Refusal(400, f"volume size must be between 1 and {_MAX_SIZE_GB} GB")
-    snapshot = find_snapshot(world, body["snapshot_id"]) if body.get("snapshot_id") else None
+    snapshot = find_snapshot(world, body["snapshot_id"], grant) if body.get("snapshot_id") else None
     if snapshot is not None:
         _refuse_small(snapshot, size_gb)
     source = world.volumes.get(body["source_volume_id"]) if body.get("source_volume_id") else None
@@ -65,11 +65,12 @@ def _refuse_small(snapshot: Snapshot, size_gb: int) -> None:
         raise Refusal(422, f"volume size ({size_gb} GiB) is smaller than the snapshot size ({needed_gb} GiB)")
 
 
-def find_snapshot(world: World, snapshot_id: str) -> Snapshot:
-    """A restorable snapshot, of a destroyed volume too."""
+def find_snapshot(world: World, snapshot_id: str, grant: TokenGrant) -> Snapshot:
+    """A restorable snapshot of an app the token may see, of a destroyed volume too."""
     for volume in world.volumes.values():
         for snapshot in volume.snapshots:
             if snapshot.id == snapshot_id:
+                world.app(volume.app, grant)
                 if status(world, snapshot) != "created":
                     raise Refusal(422, "snapshot is not ready to be restored")
                 return snapshot
