@@ -98,10 +98,10 @@ async def test_a_store_that_a_worker_machine_does_not_have_is_refused_or_read_ov
 
 async def test_what_is_read_is_where_fly_says_the_volume_is_mounted(made: ScratchParts) -> None:
     made.parts.rule = one_copy(made)
-    run = await made.parts.claimed()
-    await made.export.run(work_of(made, run))
+    work = work_of(made, await made.parts.claimed())
+    await made.export.run(work)
     made.world.mount = "/elsewhere"
-    await made.export.run(work_of(made, run))
+    await made.export.run(work)
     assert [order.directory for order in made.parts.workers.orders] == ["/snapshot", "/elsewhere"]
 
 
