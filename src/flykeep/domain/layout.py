@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from flykeep.domain.errors import InternalError, StoreError
-from flykeep.domain.ids import AppName, ExportId, VolumeName
+from flykeep.domain.ids import AppName, ExportId, ProofId, VolumeName
 
 STATE_KEY = "_state/latest.json.zst.age"
 RESTORE_KEY = "RESTORE.md"
+PROOFS_PREFIX = "_proofs/"
 PARTS_AT_MOST = 99_999
 
 _MANIFEST = "manifest.json"
@@ -89,6 +90,11 @@ def data_key(prefix: str, *, is_encrypted: bool, part: int | None = None) -> str
     if not 1 <= part <= PARTS_AT_MOST:
         raise InternalError(f"Data has parts 1 to {PARTS_AT_MOST}, not {part}.")
     return f"{whole}.{part:05d}"
+
+
+def proof_key(app: AppName, volume_name: VolumeName, proof_id: ProofId) -> str:
+    """`_proofs/<app>/<volume name>/<proof id>.json`."""
+    return f"{PROOFS_PREFIX}{_escape(app)}/{_escape(volume_name)}/{_escape(proof_id)}.json"
 
 
 def parse_prefix(prefix: str) -> ArtifactPlace | None:

@@ -26,6 +26,7 @@ from flykeep.domain.signed_json import (
     canonical,
     instant_text,
     load,
+    named_path,
     path_body,
     read_format,
     read_signature,
@@ -121,9 +122,7 @@ def _object_body(stored: StoredObject) -> Json:
 
 
 def _changed_body(changed: ChangedFile) -> Json:
-    path = path_body(changed.path)
-    named = path if isinstance(path, dict) else {"path": path}
-    return {**named, "change": changed.change}
+    return {**named_path(changed.path), "change": changed.change}
 
 
 # reading

@@ -48,6 +48,12 @@ def path_body(path: str) -> str | Json:
         return {"path_b64": base64.b64encode(raw).decode()}
 
 
+def named_path(path: str) -> Json:
+    """The fields by which an object names its path: `path`, or `path_b64`."""
+    body = path_body(path)
+    return body if isinstance(body, dict) else {"path": body}
+
+
 def instant_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
@@ -186,6 +192,11 @@ class Fields:
 
     def fields(self, name: str) -> Fields:
         return self._below(self._get(name, dict), f"{self._where}.{name}".lstrip("."))
+
+    def fields_or_none(self, name: str) -> Fields | None:
+        if name in self._value and self._value[name] is None:
+            return None
+        return self.fields(name)
 
     def objects(self, name: str, read: Callable[[Fields], _T]) -> tuple[_T, ...]:
         values = self._get(name, list)

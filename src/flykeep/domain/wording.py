@@ -26,3 +26,12 @@ def span(duration: timedelta) -> str:
 def ago(at: datetime, *, now: datetime) -> str:
     """`2026-03-02 12:00 UTC (6 h ago)`."""
     return f"{instant(at)} ({span(now - at)} ago)"
+
+
+def took(duration: timedelta) -> str:
+    """How long something took, finer than `span`: `48 s`, `4 min 12 s`, `1 h 3 min`; below a second `under 1 s`."""
+    seconds = int(duration.total_seconds())
+    if seconds < 1:
+        return "under 1 s"
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes} min {rest} s" if 1 <= minutes < 60 and rest else span(duration)

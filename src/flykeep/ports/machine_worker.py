@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from flykeep.domain.fly import Machine
-from flykeep.ports.worker import ExportOrder, ExportResult, Progress
+from flykeep.ports.worker import DrillOrder, DrillResult, ExportOrder, ExportResult, Progress
 
 
 class MachineWorkers(Protocol):
@@ -22,3 +22,7 @@ class MachineWorkers(Protocol):
     async def export(
         self, machine: Machine, order: ExportOrder, *, on_progress: Callable[[Progress], None]
     ) -> ExportResult: ...
+
+    async def drill(
+        self, machine: Machine, order: DrillOrder, *, on_progress: Callable[[Progress], None]
+    ) -> DrillResult: ...

@@ -11,8 +11,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from flykeep.domain.agreement import Comparison
 from flykeep.domain.artifact import ChangedFile, IndexEntry, StoredObject, TarTotals
 from flykeep.domain.ids import ExportId
+from flykeep.domain.probes import Probe, ProbeOutcome
+from flykeep.domain.proof import Timing
 from flykeep.ports.fly import SshAccess
 from flykeep.ports.store import StoreOrder
 
@@ -87,7 +90,41 @@ class ReachOrder:
     kind: Literal["reach"] = "reach"
 
 
-Order = ExportOrder | VerifyOrder | IndexOrder | ReachOrder
+@dataclass(frozen=True, slots=True)
+class IndexReference:
+    """The artifact whose index a restored tree is compared with; `identity` opens indexes.
+
+    `is_exact` where the tree is restored from this very artifact. `unsteady` are the paths that changed under its tar.
+    """
+
+    store: StoreOrder
+    index: StoredObject
+    identity: str | None = field(repr=False)
+    is_encrypted: bool
+    artifact_at_s: float  # when its reading began
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    unsteady: tuple[str, ...] = ()
+    is_exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DrillOrder:
+    """Look whether `directory` holds what a restore must give; with `restore` it is empty, and filled by that first.
+
+    The worker may change what is in it. `as_of_s` is when the backup was made.
+    """
+
+    directory: str
+    as_of_s: float
+    probes: tuple[Probe, ...]
+    reference: IndexReference | None
+    restore: VerifyOrder | None
+    deadline_s: float
+    kind: Literal["drill"] = "drill"
+
+
+Order = ExportOrder | VerifyOrder | IndexOrder | ReachOrder | DrillOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +163,17 @@ class ReachResult:
     tar_flavour: str  # "gnu" | "busybox"
 
 
+@dataclass(frozen=True, slots=True)
+class DrillResult:
+    """What the directory held, and how it answered; `timings` are those of the worker's own steps."""
+
+    files: int
+    content_bytes: int
+    probes: tuple[ProbeOutcome, ...]
+    comparison: Comparison | None
+    timings: tuple[Timing, ...]
+
+
 class Workers(Protocol):
     """Runs orders in processes of their own. Cancelling a call stops its worker, which then leaves nothing behind.
 
@@ -135,6 +183,10 @@ class Workers(Protocol):
     async def export(self, order: ExportOrder, *, on_progress: Callable[[Progress], None]) -> ExportResult: ...
 
     async def verify(self, order: VerifyOrder, *, on_progress: Callable[[Progress], None]) -> VerifyResult: ...
+
+    async def drill(self, order: DrillOrder, *, on_progress: Callable[[Progress], None]) -> DrillResult:
+        """Raises IntegrityError where the artifact to restore is not what was written, or cannot be opened."""
+        ...
 
     async def reach(self, order: ReachOrder) -> ReachResult:
         """Raises SshError where nobody can log in, or there is no tar."""

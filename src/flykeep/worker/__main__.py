@@ -13,6 +13,7 @@ import traceback
 from typing import NoReturn
 
 from flykeep.adapters.launchers.wire import (
+    DrilledLine,
     ExportedLine,
     FailureLine,
     IndexedLine,
@@ -23,8 +24,9 @@ from flykeep.adapters.launchers.wire import (
 )
 from flykeep.adapters.system import SystemClock
 from flykeep.domain.errors import FlykeepError, InternalError
-from flykeep.ports.worker import ExportOrder, Order, ReachOrder, VerifyOrder
+from flykeep.ports.worker import DrillOrder, ExportOrder, Order, ReachOrder, VerifyOrder
 from flykeep.worker.channel import Flow, StoppedError
+from flykeep.worker.drill import Drill
 from flykeep.worker.export import Export
 from flykeep.worker.guard import refuse_fly_tokens
 from flykeep.worker.machine import reach
@@ -94,6 +96,8 @@ def _do(order: Order, *, flow: Flow, reporter: Reporter) -> ResultLine:
         return VerifiedLine(Verification(order, flow=flow, reporter=reporter).run())
     if isinstance(order, ReachOrder):
         return ReachedLine(reach(order, flow=flow))
+    if isinstance(order, DrillOrder):
+        return DrilledLine(Drill(order, flow=flow, reporter=reporter, clock=SystemClock()).run())
     return IndexedLine(report_index(order, flow=flow, reporter=reporter))
 
 

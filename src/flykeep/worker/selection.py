@@ -94,7 +94,7 @@ class Selection:
     def gnu_excludes(self) -> tuple[str, ...] | None:
         """Options for GNU tar, or None where one pattern is beyond it."""
         options = ["--wildcards", "--no-wildcards-match-slash"]
-        for pattern in self._all_excluded():
+        for pattern in self.excluded:
             said = pattern.gnu_exclude()
             if said is None:
                 return None
@@ -131,7 +131,7 @@ class Selection:
 
         `listing` is everything below `operands`. Directories that hold something excluded are not operands themselves.
         """
-        regexes = [pattern.regex for pattern in self._all_excluded()]
+        regexes = [pattern.regex for pattern in self.excluded]
         paths = set(listing)
         excluded = {path for path in paths if any(regex.fullmatch(path) for regex in regexes)}
         broken = {parent for path in excluded for parent in parents(path)}
@@ -146,7 +146,9 @@ class Selection:
         )
         return topmost(kept)
 
-    def _all_excluded(self) -> tuple[Pattern, ...]:
+    @property
+    def excluded(self) -> tuple[Pattern, ...]:
+        """What is left out, `lost+found` of a whole volume included."""
         return (Pattern(_LOST_FOUND), *self.exclude) if self.is_whole else self.exclude
 
 

@@ -11,7 +11,7 @@ from flykeep.adapters.stores.objects import BulkStore, open_bulk
 from flykeep.domain.artifact import IndexEntry, IndexHeader, StoredObject, TarTotals
 from flykeep.domain.artifact_index import decode_entry, decode_header
 from flykeep.domain.errors import ConfigError, IntegrityError
-from flykeep.domain.tar_stream import TarReader
+from flykeep.domain.tar_stream import TarReader, TarSink
 from flykeep.ports.worker import IndexOrder, VerifyOrder, VerifyResult
 from flykeep.worker.channel import Channel, Flow
 from flykeep.worker.index_spool import lines
@@ -24,8 +24,10 @@ _QUEUED = 4
 class Verification:
     """Compares a stored artifact with what its manifest says of it."""
 
-    def __init__(self, order: VerifyOrder, *, flow: Flow, reporter: Reporter) -> None:
+    def __init__(self, order: VerifyOrder, *, flow: Flow, reporter: Reporter, sink: TarSink | None = None) -> None:
+        """A `sink` gets the contents at level `contents`; they are proven only when `run` has returned."""
         self._order = order
+        self._sink = sink
         self._flow = flow
         self._reporter = reporter
         self._store = open_bulk(order.store)
@@ -62,7 +64,7 @@ class Verification:
             compared += 1
             self._reporter.read(entry.offset, compared)
 
-        reader, digest, tar_bytes = TarReader(compare), hashlib.sha256(), 0
+        reader, digest, tar_bytes = TarReader(compare, sink=self._sink), hashlib.sha256(), 0
         for piece in decompressed(self._opened(order.objects, order.identity)):
             digest.update(piece)
             reader.feed(piece)
@@ -99,7 +101,7 @@ class Verification:
 def report_index(order: IndexOrder, *, flow: Flow, reporter: Reporter) -> int:
     """Report the entries whose path contains the order's text; returns how many."""
     store = open_bulk(order.store)
-    chunks = _whole(store, order.index)
+    chunks = whole(store, order.index)
     if order.is_encrypted:
         if not order.identity:
             raise ConfigError("no identity opens this artifact's index")
@@ -143,7 +145,7 @@ def _counted(every: Iterator[bytes], expected: int) -> Iterator[IndexEntry]:
         raise IntegrityError("the index does not hold as many entries as it says", facts={"entries": count})
 
 
-def _whole(store: BulkStore, stored: StoredObject) -> Iterator[bytes]:
+def whole(store: BulkStore, stored: StoredObject) -> Iterator[bytes]:
     digest = hashlib.sha256()
     for chunk in store.read(stored.key):
         digest.update(chunk)

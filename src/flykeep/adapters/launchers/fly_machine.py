@@ -11,8 +11,9 @@ from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from flykeep.adapters.launchers.local import failure_of
+from flykeep.adapters.launchers.local import failure_of, nonsense
 from flykeep.adapters.launchers.wire import (
+    DrilledLine,
     ExportedLine,
     FailureLine,
     Line,
@@ -32,7 +33,7 @@ from flykeep.domain.errors import (
 from flykeep.domain.fly import CommandResult, Machine
 from flykeep.ports.clock import Clock
 from flykeep.ports.scratch import ScratchFly
-from flykeep.ports.worker import ExportOrder, ExportResult, Progress
+from flykeep.ports.worker import DrillOrder, DrillResult, ExportOrder, ExportResult, Order, Progress
 
 DIRECTORY = "/tmp/flykeep-worker"  # noqa: S108 - the worker's own machine has one user
 _EXEC_LIMIT = timedelta(seconds=30)
@@ -72,6 +73,16 @@ class FlyMachineWorkers:
     async def export(
         self, machine: Machine, order: ExportOrder, *, on_progress: Callable[[Progress], None]
     ) -> ExportResult:
+        line = await self._carry_out(machine, order, on_progress)
+        return line.result if isinstance(line, ExportedLine) else nonsense(line)
+
+    async def drill(
+        self, machine: Machine, order: DrillOrder, *, on_progress: Callable[[Progress], None]
+    ) -> DrillResult:
+        line = await self._carry_out(machine, order, on_progress)
+        return line.result if isinstance(line, DrilledLine) else nonsense(line)
+
+    async def _carry_out(self, machine: Machine, order: Order, on_progress: Callable[[Progress], None]) -> Line:
         """Raises what the worker reported; WorkerError where it is silent for too long or its machine has ended."""
         await self._hand_in(machine, encode_order(order).decode())
         deadline = timedelta(seconds=order.deadline_s) + _MARGIN
@@ -80,10 +91,10 @@ class FlyMachineWorkers:
                 on_progress(line.progress)
             elif isinstance(line, FailureLine):
                 raise failure_of(line)
-            elif isinstance(line, ExportedLine):
-                return line.result
+            elif isinstance(line, IndexEntry):
+                raise WorkerError("the worker answered with an index entry to another order", facts=_facts(machine))
             else:
-                raise WorkerError(f"the worker answered with a {type(line).__name__} to another order")
+                return line
         raise WorkerError("the worker ended without a result", facts=_facts(machine))
 
     async def _hand_in(self, machine: Machine, order: str) -> None:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import NoReturn
 
 from flykeep.adapters.launchers.wire import (
+    DrilledLine,
     ExportedLine,
     FailureLine,
     IndexedLine,
@@ -26,6 +27,8 @@ from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.errors import FlykeepError, WorkerError
 from flykeep.ports.clock import Clock
 from flykeep.ports.worker import (
+    DrillOrder,
+    DrillResult,
     ExportOrder,
     ExportResult,
     IndexOrder,
@@ -83,15 +86,19 @@ class LocalWorkers:
 
     async def export(self, order: ExportOrder, *, on_progress: Callable[[Progress], None]) -> ExportResult:
         line = await self._finish(order, on_progress)
-        return line.result if isinstance(line, ExportedLine) else _nonsense(line)
+        return line.result if isinstance(line, ExportedLine) else nonsense(line)
 
     async def verify(self, order: VerifyOrder, *, on_progress: Callable[[Progress], None]) -> VerifyResult:
         line = await self._finish(order, on_progress)
-        return line.result if isinstance(line, VerifiedLine) else _nonsense(line)
+        return line.result if isinstance(line, VerifiedLine) else nonsense(line)
+
+    async def drill(self, order: DrillOrder, *, on_progress: Callable[[Progress], None]) -> DrillResult:
+        line = await self._finish(order, on_progress)
+        return line.result if isinstance(line, DrilledLine) else nonsense(line)
 
     async def reach(self, order: ReachOrder) -> ReachResult:
         line = await self._finish(order, lambda _: None)
-        return line.result if isinstance(line, ReachedLine) else _nonsense(line)
+        return line.result if isinstance(line, ReachedLine) else nonsense(line)
 
     @contextlib.asynccontextmanager
     async def index(self, order: IndexOrder) -> AsyncIterator[AsyncIterator[IndexEntry]]:
@@ -229,5 +236,6 @@ def _classes(root: type[FlykeepError]) -> Iterator[type[FlykeepError]]:
         yield from _classes(cls)
 
 
-def _nonsense(line: Line) -> NoReturn:
+def nonsense(line: Line) -> NoReturn:
+    """A result of another kind than the order's."""
     raise WorkerError(f"the worker answered with a {type(line).__name__} to another order")

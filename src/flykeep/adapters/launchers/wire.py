@@ -17,6 +17,8 @@ from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.artifact_index import decode_entry, encode_entry
 from flykeep.domain.errors import FlykeepError, WorkerError
 from flykeep.ports.worker import (
+    DrillOrder,
+    DrillResult,
     ExportOrder,
     ExportResult,
     IndexOrder,
@@ -68,6 +70,13 @@ class ReachedLine:
 
 
 @dataclass(frozen=True, slots=True)
+class DrilledLine:
+    result: DrillResult
+    kind: Literal["drill"] = "drill"
+    type: Literal["result"] = "result"
+
+
+@dataclass(frozen=True, slots=True)
 class FailureLine:
     code: str
     message: str
@@ -87,13 +96,13 @@ class FailureLine:
         )
 
 
-ResultLine = ExportedLine | VerifiedLine | IndexedLine | ReachedLine
+ResultLine = ExportedLine | VerifiedLine | IndexedLine | ReachedLine | DrilledLine
 Line = ProgressLine | ResultLine | FailureLine
 
 _ORDERS: TypeAdapter[Order] = TypeAdapter(
-    Annotated[ExportOrder | VerifyOrder | IndexOrder | ReachOrder, Field(discriminator="kind")]
+    Annotated[ExportOrder | VerifyOrder | IndexOrder | ReachOrder | DrillOrder, Field(discriminator="kind")]
 )
-_RESULTS = Annotated[ExportedLine | VerifiedLine | IndexedLine | ReachedLine, Field(discriminator="kind")]
+_RESULTS = Annotated[ExportedLine | VerifiedLine | IndexedLine | ReachedLine | DrilledLine, Field(discriminator="kind")]
 _LINES: TypeAdapter[Line] = TypeAdapter(Annotated[ProgressLine | _RESULTS | FailureLine, Field(discriminator="type")])
 
 
