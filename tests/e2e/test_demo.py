@@ -55,11 +55,11 @@ class Demo:
         return stdout.decode(), stderr.decode()
 
     async def served(self) -> str:
-        """The document, once the demo serves."""
+        """The document, once the daemon listens to signals."""
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         document = await asyncio.wait_for(self.process.stdout.readline(), LIMIT_S)
-        while b"export FLY_API_BASE_URL" not in (line := await self.process.stderr.readline()):
+        while b"daemon.started" not in (line := await self.process.stderr.readline()):
             assert line, "it ended before it served"
         return document.decode()
 
@@ -76,8 +76,8 @@ async def demos(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[
     for name, words, path in (
         ("plain", (), None),
         ("sabotaged", ("--sabotage", "artifact", "--json"), None),
-        ("SIGINT", ("--serve", "--json"), bare),
-        ("SIGTERM", ("--serve", "--json"), None),
+        ("SIGINT", ("--serve", "--json", "-v"), bare),
+        ("SIGTERM", ("--serve", "--json", "-v"), None),
     ):
         folder = tmp_path_factory.mktemp(name)
         started[name] = Demo(await start(folder, *words, path=path), folder)
