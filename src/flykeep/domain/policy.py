@@ -7,6 +7,8 @@ from datetime import timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from flykeep.domain.probes import Probe
+
 
 class JobKind(StrEnum):
     SNAPSHOT = "snapshot"
@@ -14,6 +16,7 @@ class JobKind(StrEnum):
     CHECK = "check"
     RECONCILE = "reconcile"
     VERIFY = "verify"
+    DRILL = "drill"
 
 
 class Encryption(StrEnum):
@@ -56,8 +59,15 @@ class ExportRule:
 
 @dataclass(frozen=True, slots=True)
 class DrillRule:
+    """`is_asked` says that the configuration itself asks for drills, and not only a preset."""
+
     schedule: Schedule | None = None
     max_age: timedelta | None = None
+    is_asked: bool = False
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.schedule is not None or self.max_age is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +136,7 @@ class TargetRule:
     exclude: tuple[str, ...] = ()
     instances: str = "each"
     hooks: Hooks = field(default_factory=Hooks)
+    probes: tuple[Probe, ...] = ()
 
     def matches(self, app: str, volume_name: str, machine: str | None = None) -> bool:
         pattern, _, wanted_machine = self.match.partition("@")
