@@ -15,6 +15,7 @@ from typing import NoReturn
 from flykeep.adapters.launchers.wire import (
     DrilledLine,
     ExportedLine,
+    ExtractedLine,
     FailureLine,
     IndexedLine,
     ReachedLine,
@@ -24,10 +25,11 @@ from flykeep.adapters.launchers.wire import (
 )
 from flykeep.adapters.system import SystemClock
 from flykeep.domain.errors import FlykeepError, InternalError
-from flykeep.ports.worker import DrillOrder, ExportOrder, Order, ReachOrder, VerifyOrder
+from flykeep.ports.worker import DrillOrder, ExportOrder, ExtractOrder, Order, ReachOrder, VerifyOrder
 from flykeep.worker.channel import Flow, StoppedError
 from flykeep.worker.drill import Drill
 from flykeep.worker.export import Export
+from flykeep.worker.extract import Extraction
 from flykeep.worker.guard import refuse_fly_tokens
 from flykeep.worker.machine import reach
 from flykeep.worker.report import Reporter
@@ -94,6 +96,8 @@ def _do(order: Order, *, flow: Flow, reporter: Reporter) -> ResultLine:
         return ExportedLine(Export(order, flow=flow, reporter=reporter).run())
     if isinstance(order, VerifyOrder):
         return VerifiedLine(Verification(order, flow=flow, reporter=reporter).run())
+    if isinstance(order, ExtractOrder):
+        return ExtractedLine(Extraction(order, flow=flow, reporter=reporter).run())
     if isinstance(order, ReachOrder):
         return ReachedLine(reach(order, flow=flow))
     if isinstance(order, DrillOrder):

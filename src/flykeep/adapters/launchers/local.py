@@ -14,6 +14,7 @@ from typing import NoReturn
 from flykeep.adapters.launchers.wire import (
     DrilledLine,
     ExportedLine,
+    ExtractedLine,
     FailureLine,
     IndexedLine,
     Line,
@@ -31,6 +32,8 @@ from flykeep.ports.worker import (
     DrillResult,
     ExportOrder,
     ExportResult,
+    ExtractOrder,
+    ExtractResult,
     IndexOrder,
     Order,
     Progress,
@@ -95,6 +98,10 @@ class LocalWorkers:
     async def drill(self, order: DrillOrder, *, on_progress: Callable[[Progress], None]) -> DrillResult:
         line = await self._finish(order, on_progress)
         return line.result if isinstance(line, DrilledLine) else nonsense(line)
+
+    async def extract(self, order: ExtractOrder, *, on_progress: Callable[[Progress], None]) -> ExtractResult:
+        line = await self._finish(order, on_progress)
+        return line.result if isinstance(line, ExtractedLine) else nonsense(line)
 
     async def reach(self, order: ReachOrder) -> ReachResult:
         line = await self._finish(order, lambda _: None)

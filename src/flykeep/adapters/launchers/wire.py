@@ -21,6 +21,8 @@ from flykeep.ports.worker import (
     DrillResult,
     ExportOrder,
     ExportResult,
+    ExtractOrder,
+    ExtractResult,
     IndexOrder,
     Order,
     Progress,
@@ -63,6 +65,13 @@ class IndexedLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtractedLine:
+    result: ExtractResult
+    kind: Literal["extract"] = "extract"
+    type: Literal["result"] = "result"
+
+
+@dataclass(frozen=True, slots=True)
 class ReachedLine:
     result: ReachResult
     kind: Literal["reach"] = "reach"
@@ -96,13 +105,17 @@ class FailureLine:
         )
 
 
-ResultLine = ExportedLine | VerifiedLine | IndexedLine | ReachedLine | DrilledLine
+ResultLine = ExportedLine | VerifiedLine | IndexedLine | ExtractedLine | ReachedLine | DrilledLine
 Line = ProgressLine | ResultLine | FailureLine
 
 _ORDERS: TypeAdapter[Order] = TypeAdapter(
-    Annotated[ExportOrder | VerifyOrder | IndexOrder | ReachOrder | DrillOrder, Field(discriminator="kind")]
+    Annotated[
+        ExportOrder | VerifyOrder | IndexOrder | ExtractOrder | ReachOrder | DrillOrder, Field(discriminator="kind")
+    ]
 )
-_RESULTS = Annotated[ExportedLine | VerifiedLine | IndexedLine | ReachedLine | DrilledLine, Field(discriminator="kind")]
+_RESULTS = Annotated[
+    ExportedLine | VerifiedLine | IndexedLine | ExtractedLine | ReachedLine | DrilledLine, Field(discriminator="kind")
+]
 _LINES: TypeAdapter[Line] = TypeAdapter(Annotated[ProgressLine | _RESULTS | FailureLine, Field(discriminator="type")])
 
 
