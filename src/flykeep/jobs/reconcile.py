@@ -15,6 +15,7 @@ from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Outcome, Run, RunState, Step
 from flykeep.jobs.context import OrgWork
 from flykeep.jobs.orphans import close_orphan, orphans_of
+from flykeep.jobs.scratch_steps import unremoved
 from flykeep.jobs.scratch_sweep import ScratchLeftover, ScratchSweep
 from flykeep.jobs.settle import SETTLED, ExportIntent, Settler, unsettled
 from flykeep.ports.catalog import Catalog
@@ -72,10 +73,11 @@ class ReconcileJob:
         if is_applied:
             for run in dead:
                 await close_orphan(run, self.catalog, now=self.clock.now())
+        # Machines first: as long as a worker lives it may write what was just looked for.
+        scratch = await self._sweep(dead, is_applied=is_applied)
         leftovers = [
             await self._settle(run_id, intent, is_applied=is_applied) for run_id, intent in await self._intents(dead)
         ]
-        scratch = await self._sweep(dead, is_applied=is_applied)
         return ReconcileReport(tuple(run.id for run in dead), tuple(leftovers), is_applied, scratch)
 
     async def _sweep(self, dead: Sequence[Run], *, is_applied: bool) -> tuple[ScratchLeftover, ...]:
@@ -114,6 +116,8 @@ class ReconcileJob:
         store = self.stores.get(intent.store)
         if store is None:
             return left("kept: the store is not configured any more")
+        if is_applied and await self._may_still_be_written(run_id):
+            return left("kept: its worker machine may still be writing")
         try:
             settled = await self.settler.settle(store, intent.prefix, is_applied=is_applied)
         except (StoreError, IntegrityError) as error:
@@ -123,6 +127,10 @@ class ReconcileJob:
         if settled.artifact is not None:
             return left("adopt")
         return left("remove" if settled.removed else "nothing left", settled.removed)
+
+    async def _may_still_be_written(self, run_id: RunId) -> bool:
+        async with self.catalog.transaction() as tx:
+            return bool(unremoved(await tx.steps(run_id)))
 
     async def _journal_settled(self, run_id: RunId, store: str) -> None:
         async with self.catalog.transaction() as tx:
