@@ -72,6 +72,8 @@ class DrillRule:
 
 @dataclass(frozen=True, slots=True)
 class KeepRule:
+    """What retention leaves of a target's artifacts in one store. `min` alone is no rule: it only limits the others."""
+
     last: int = 0
     daily: int = 0
     weekly: int = 0
@@ -79,6 +81,11 @@ class KeepRule:
     yearly: int = 0
     within: timedelta | None = None
     min: int = 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is said of what to keep, so that nothing may be removed."""
+        return not (self.last or self.daily or self.weekly or self.monthly or self.yearly or self.within)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,7 @@ class Policy:
     remind_every: timedelta = timedelta(hours=24)
     new_volume_grace: timedelta = timedelta(hours=26)
     is_alarming: bool = True
+    timezone: str = "UTC"
 
     @property
     def is_kept_on_platform_only(self) -> bool:

@@ -44,8 +44,8 @@ class KeepTable(Table):
     weekly: int = Field(0, ge=0, description="Weeks of which the newest artifact is kept.")
     monthly: int = Field(0, ge=0, description="Months of which the newest artifact is kept.")
     yearly: int = Field(0, ge=0, description="Years of which the newest artifact is kept.")
-    within: Duration | None = Field(None, description="Everything younger is kept.")
-    min: int = Field(1, ge=1, description="Never fewer than this many.")
+    within: Duration | None = Field(None, description="At most this much older than the newest is kept.")
+    min: int = Field(1, ge=1, description="Never fewer than this many that are verified and complete.")
 
 
 class CopyTable(Table):
@@ -55,7 +55,7 @@ class CopyTable(Table):
 
 class PolicyTable(Table):
     extends: str | None = Field(None, description="Preset or policy whose keys are inherited.")
-    timezone: Zone | None = Field(None, description="Time zone of every cron expression of the policy.")
+    timezone: Zone | None = Field(None, description="Time zone of the policy's cron expressions and of retention.")
     snapshot: SnapshotTable = Field(SnapshotTable(), description="Snapshots on Fly.")
     export: ExportTable = Field(ExportTable(), description="Copies off the platform.")
     drill: DrillTable = Field(DrillTable(), description="Rehearsed restores.")

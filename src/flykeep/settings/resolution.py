@@ -121,6 +121,7 @@ def _in_zone(policy: Policy, timezone: str) -> Policy:
 
     return replace(
         policy,
+        timezone=timezone,
         snapshot=replace(policy.snapshot, schedule=moved(policy.snapshot.schedule)),
         export=replace(policy.export, schedule=moved(policy.export.schedule)),
         drill=replace(policy.drill, schedule=moved(policy.drill.schedule)),
