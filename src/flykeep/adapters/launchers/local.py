@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from datetime import timedelta
 from typing import NoReturn
 
+from flykeep.adapters.child_environment import child_environment
 from flykeep.adapters.launchers.wire import (
     DrilledLine,
     ExportedLine,
@@ -47,21 +48,6 @@ _DEFAULT_COMMAND = (sys.executable, "-m", "flykeep.worker")
 _GRACE = timedelta(seconds=45)  # longer than a worker takes to abort its upload by itself
 _LINE_LIMIT_BYTES = 64 << 20  # a result names every file that changed
 _LAST_WORDS_LINES = 20
-_PASSED_ON = (
-    "PATH",
-    "HOME",
-    "TMPDIR",
-    "TZ",
-    "LD_LIBRARY_PATH",
-    "PYTHONPATH",
-    "VIRTUAL_ENV",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
-    "COVERAGE_PROCESS_START",
-)  # everything else stays here: the daemon's own environment holds its secrets
 
 
 class LocalWorkers:
@@ -82,10 +68,7 @@ class LocalWorkers:
         self._clock = clock
         self._command = command
         self._grace = grace
-        self._environment = {name: environment[name] for name in _PASSED_ON if name in environment} | {
-            "LANG": "C.UTF-8",
-            "PYTHONUNBUFFERED": "1",
-        }
+        self._environment = child_environment(environment)
 
     async def export(self, order: ExportOrder, *, on_progress: Callable[[Progress], None]) -> ExportResult:
         line = await self._finish(order, on_progress)
