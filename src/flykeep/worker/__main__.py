@@ -13,11 +13,13 @@ import traceback
 from typing import NoReturn
 
 from flykeep.adapters.launchers.wire import (
+    AnyOrder,
     DrilledLine,
     ExportedLine,
-    ExtractedLine,
     FailureLine,
+    ImportedLine,
     IndexedLine,
+    PlacedLine,
     ReachedLine,
     ResultLine,
     VerifiedLine,
@@ -25,12 +27,13 @@ from flykeep.adapters.launchers.wire import (
 )
 from flykeep.adapters.system import SystemClock
 from flykeep.domain.errors import FlykeepError, InternalError
-from flykeep.ports.worker import DrillOrder, ExportOrder, ExtractOrder, Order, ReachOrder, VerifyOrder
+from flykeep.ports.importing import ImportOrder, PlaceOrder
+from flykeep.ports.worker import DrillOrder, ExportOrder, ReachOrder, VerifyOrder
 from flykeep.worker.channel import Flow, StoppedError
 from flykeep.worker.drill import Drill
 from flykeep.worker.export import Export
-from flykeep.worker.extract import Extraction
 from flykeep.worker.guard import refuse_fly_tokens
+from flykeep.worker.import_ import Import, place
 from flykeep.worker.machine import reach
 from flykeep.worker.report import Reporter
 from flykeep.worker.stop import Watch, die_with_parent, stop_on_signals
@@ -91,18 +94,24 @@ def _serve(reporter: Reporter) -> int:
     return 0
 
 
-def _do(order: Order, *, flow: Flow, reporter: Reporter) -> ResultLine:
+def _do(order: AnyOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
     if isinstance(order, ExportOrder):
         return ExportedLine(Export(order, flow=flow, reporter=reporter).run())
     if isinstance(order, VerifyOrder):
         return VerifiedLine(Verification(order, flow=flow, reporter=reporter).run())
-    if isinstance(order, ExtractOrder):
-        return ExtractedLine(Extraction(order, flow=flow, reporter=reporter).run())
     if isinstance(order, ReachOrder):
         return ReachedLine(reach(order, flow=flow))
+    if isinstance(order, ImportOrder | PlaceOrder):
+        return _bring_back(order, flow=flow, reporter=reporter)
     if isinstance(order, DrillOrder):
         return DrilledLine(Drill(order, flow=flow, reporter=reporter, clock=SystemClock()).run())
     return IndexedLine(report_index(order, flow=flow, reporter=reporter))
+
+
+def _bring_back(order: ImportOrder | PlaceOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
+    if isinstance(order, PlaceOrder):
+        return PlacedLine(place(order, flow=flow))
+    return ImportedLine(Import(order, flow=flow, reporter=reporter).run())
 
 
 def _read_line() -> bytes:

@@ -8,9 +8,10 @@ cut off anywhere and run again: it goes on. `.flykeep-import-RUN` holds the stag
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 
+from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.errors import RefusalError, SshError
+from flykeep.ports.importing import Placed, Placing
 from flykeep.worker.remote_tar import PROLOGUE, quoted, raw
 
 STAGED_PREFIX = b".flykeep-import-"
@@ -20,22 +21,10 @@ _STATE = b"flykeep:"
 _NOTHING_STAGED, _NOT_WHOLE, _NOT_MOVED = 94, 95, 96
 
 
-class Placing(StrEnum):
-    """What may be done with a staged tree."""
-
-    MOVE = "move"  # into place, the old content kept beside
-    UNDO = "undo"  # the old content back, the new kept beside
-    DROP = "drop"  # remove what is kept beside
-    DISCARD = "discard"  # remove what was staged, only where nothing has moved yet
-
-
-class Placed(StrEnum):
-    """How things stand on the machine afterwards."""
-
-    NOTHING = "nothing"
-    MOVED = "moved"
-    UNDONE = "undone"
-    MOVING = "moving"  # only from DISCARD: it left alone what has begun to move
+def held_record(entry: IndexEntry) -> bytes:
+    """One folder that the archive holds, as the scripts read it from the file `held` in the staging folder."""
+    path = b"." if entry.path == b"." else b"./" + entry.path
+    return b"%o,%d,%d,%d\n%s\0" % (entry.mode, entry.uid, entry.gid, entry.mtime_s, path)
 
 
 def staging_folder(run_id: str) -> bytes:
@@ -63,7 +52,7 @@ def placing_script(directory: str, run_id: str, placing: Placing) -> bytes:
 def mark_staged_script(directory: str, run_id: str) -> bytes:
     """Marks a staged tree as whole: only then it may be moved."""
     folder = quoted(raw(directory) + b"/" + staging_folder(run_id))
-    return PROLOGUE + b"cd -P " + folder + b" && sync && : > staged && sync || exit 97\n"
+    return PROLOGUE + b"cd -P " + folder + b" && : > staged || exit 97\n"
 
 
 def read_placed(output: bytes, *, code: int, stderr: tuple[bytes, ...], directory: str) -> Placed:
@@ -137,31 +126,34 @@ done
 """
 )
 
-# Prints how each folder that stays is now, how it shall be, and its path, NUL at the end.
-_REMEMBER = (
-    b"""
-root=$1 from=$2
-shift 2
-for d; do"""
-    + _FOLDER
-    + b"""
-  both=$(stat -c %a,%u,%g,%Y "$t" "$root/$from$rel") || exit 1
-  printf '%s\\n%s\\0' "$both" "$d"
+# Reads the folders the archive holds, `MODE,UID,GID,MTIME` and path each; prints them again with how each is now before
+# that, or `-` where there is none.
+_REMEMBER = b"""
+root=$1
+shift
+nl='
+'
+for r; do
+  wanted=${r%%"$nl"*} d=${r#*"$nl"} was=-
+  case $d in .) t=$root ;; *) t=$root/${d#./} ;; esac
+  if cd -P "$t" 2>/dev/null && [ "$PWD" = "$t" ]; then was=$(stat -c %a,%u,%g,%Y .) || exit 1; fi
+  printf '%s\\n%s\\n%s\\0' "$was" "$wanted" "$d"
 done
 """
-)
 
-# Gives folders that stayed their mode, owner and time: column 1 is as they were, 2 as they shall be.
+# Gives the folders that were remembered their mode, owner and time: column 1 is as they were, 2 as they shall be.
 _SETTLE = (
     b"""
 root=$1 column=$2
 shift 2
+me=$(id -u)
 nl='
 '
 for r; do
   was=${r%%"$nl"*} r=${r#*"$nl"}
   wanted=${r%%"$nl"*} d=${r#*"$nl"}
   [ "$column" = 2 ] || wanted=$was
+  [ "$wanted" != - ] || continue
 """
     + _FOLDER
     + b"""
@@ -170,7 +162,7 @@ for r; do
   IFS=,
   set -- $now $wanted
   unset IFS
-  [ "$2:$3" = "$6:$7" ] || chown "$6:$7" . || exit 1
+  [ "$2:$3" = "$6:$7" ] || [ $me != 0 ] || chown "$6:$7" . || exit 1
   chmod "$5" . || exit 1
   touch -d "@$8" .
 done
@@ -199,13 +191,13 @@ _SCRIPTS = {
     Placing.MOVE: b"""
 if [ -f $new/moved ]; then echo flykeep:moved; exit 0; fi
 [ -d $new ] || exit 94
-[ -f $new/staged ] || exit 95
+[ -f $new/staged ] && [ -f $new/held ] || exit 95
 umask 077
-mkdir -p $old || exit 1
+mkdir -p $old && sync || exit 1
 if [ ! -f $new/folders ]; then
-  (cd $new/new && exec find . -type d -exec sh -c """
+  xargs -0 sh -c """
     + quoted(_REMEMBER)
-    + b""" sh "$root" $new/new {} +) > $new/folders.part && mv $new/folders.part $new/folders || exit 1
+    + b""" sh "$root" < $new/held > $new/folders.part && mv $new/folders.part $new/folders || exit 1
 fi
 (cd $new/new && exec find . -depth -type d -exec sh -c """
     + quoted(_MERGE)
@@ -251,7 +243,7 @@ echo flykeep:nothing
 """,
     Placing.DISCARD: b"""
 if [ -f $new/folders ]; then echo flykeep:moving; exit 0; fi
-rm -rf -- $new || exit 1
+rm -rf -- $new || { sleep 1; rm -rf -- $new; } || exit 1
 [ ! -d $old ] || rmdir $old || exit 1
 echo flykeep:nothing
 """,

@@ -90,10 +90,15 @@ def index_order(order: ExportOrder, result: ExportResult, keys: Keys, *, contain
     )
 
 
-async def exported_here(order: ExportOrder, keys: Keys) -> tuple[ExportResult, list[IndexEntry]]:
-    """An export within this process, and the entries of its index: what a worker does, without its start."""
+async def result_here(order: ExportOrder) -> ExportResult:
+    """An export within this process: what a worker does, without its start."""
     export = Export(order, flow=Flow(), reporter=Reporter(io.BytesIO(), SystemClock()))
-    result = await asyncio.to_thread(export.run)
+    return await asyncio.to_thread(export.run)
+
+
+async def exported_here(order: ExportOrder, keys: Keys) -> tuple[ExportResult, list[IndexEntry]]:
+    """An export within this process, and the entries of its index."""
+    result = await result_here(order)
     sealed = (Path(str(order.store.path)) / result.index.key).read_bytes()
     _, entries = read_index(iter([pyrage.decrypt(sealed, [keys.index])]))
     return result, list(entries)

@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Proxy:
-    """Relays to `target_port`; a connection that carried `hold_after` bytes to the client waits for `release`."""
+    """Relays to `target_port`; a connection that carried `hold_after` bytes to the client waits for `release`.
+
+    So does one that carried `hold_after_sent` bytes from the client.
+    """
 
     target_port: int
-    hold_after: int
+    hold_after: int | None
+    hold_after_sent: int | None = None
     port: int = 0
     held: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -33,7 +37,7 @@ class Proxy:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target_port, limit=1 << 16)
             self._writers |= {writer, far_writer}
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._carry(reader, far_writer, hold_after=None))
+                group.create_task(self._carry(reader, far_writer, hold_after=self.hold_after_sent))
                 group.create_task(self._carry(far_reader, writer, hold_after=self.hold_after))
 
     async def _carry(
@@ -51,8 +55,10 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def running_proxy(target_port: int, *, hold_after: int) -> AsyncIterator[Proxy]:
-    proxy = Proxy(target_port=target_port, hold_after=hold_after)
+async def running_proxy(
+    target_port: int, *, hold_after: int | None = None, hold_after_sent: int | None = None
+) -> AsyncIterator[Proxy]:
+    proxy = Proxy(target_port=target_port, hold_after=hold_after, hold_after_sent=hold_after_sent)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=1 << 16)
     proxy.port = server.sockets[0].getsockname()[1]
     try:

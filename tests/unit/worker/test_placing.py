@@ -1,23 +1,42 @@
 """Moving a staged tree into place and back: the scripts themselves, run by the shells machines have."""
-# ruff: noqa: PTH102, PTH110, PTH123 - paths are bytes, and pathlib has none of those
+# ruff: noqa: PTH102, PTH110, PTH116, PTH123 - paths are bytes, and pathlib has none of those
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from flykeep.domain.artifact import EntryType, IndexEntry
 from flykeep.domain.errors import RefusalError, SshError
-from flykeep.worker.placing import Placed, Placing, mark_staged_script, placing_script, read_placed
+from flykeep.ports.importing import Placed, Placing
+from flykeep.worker.placing import held_record, mark_staged_script, placing_script, read_placed
 from tests.full import full
 from tests.integration.worker.trees import Fact, build_tree, facts
 
 RUN = "01IMPORT"
-APPLETS = ("sh", "mv", "rm", "rmdir", "mkdir", "find", "xargs", "stat", "touch", "chmod", "chown", "sync", "tar")
+APPLETS = (
+    "sh",
+    "mv",
+    "rm",
+    "rmdir",
+    "mkdir",
+    "find",
+    "xargs",
+    "stat",
+    "touch",
+    "chmod",
+    "chown",
+    "sync",
+    "tar",
+    "id",
+    "sleep",
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +78,16 @@ class Box:
         return read_placed(done.stdout, code=done.returncode, stderr=stderr, directory=str(self.volume))
 
     def mark(self) -> None:
+        """All of it is there, and the archive held every folder of it."""
+        held = self.staged.parent / "held"
+        base = os.fsencode(self.staged)
+        for folder, _, _ in os.walk(base):
+            info = os.stat(folder)
+            path = os.path.relpath(folder, base)
+            folder_facts = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, int(info.st_mtime))
+            entry = IndexEntry(path, EntryType.DIRECTORY, 0, *folder_facts, None, None, 0)
+            with held.open("ab") as file:
+                file.write(held_record(entry))
         assert self.run(mark_staged_script(str(self.volume), RUN)).returncode == 0
 
     def content(self) -> dict[bytes, Fact]:
@@ -144,6 +173,20 @@ def test_a_hard_tree_replaces_another_and_undo_brings_the_first_back(box: Box) -
     assert box.place(Placing.DROP) == Placed.NOTHING
     assert box.content() == before
     assert not [path for path in box.volume.iterdir() if path.name.startswith(".flykeep")]
+
+
+def test_a_folder_that_the_archive_only_passes_through_keeps_its_mode_and_owner(box: Box) -> None:
+    (box.volume / "private").mkdir(mode=0o700)
+    os.utime(box.volume / "private", (1, 111_111))
+    (box.stage() / "private").mkdir(mode=0o755)
+    (box.staged / "private" / "f").write_text("new")
+    box.mark()
+    (box.staged.parent / "held").write_bytes(b"")
+
+    box.place(Placing.MOVE)
+
+    assert (box.volume / "private" / "f").read_text() == "new"
+    assert stat.S_IMODE((box.volume / "private").stat().st_mode) == 0o700
 
 
 def test_names_of_any_bytes_are_moved_and_brought_back(box: Box) -> None:

@@ -11,14 +11,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from datetime import timedelta
 from typing import NoReturn
 
-from flykeep.adapters.child_environment import child_environment
 from flykeep.adapters.launchers.wire import (
+    AnyOrder,
     DrilledLine,
     ExportedLine,
-    ExtractedLine,
     FailureLine,
+    ImportedLine,
     IndexedLine,
     Line,
+    PlacedLine,
     ProgressLine,
     ReachedLine,
     VerifiedLine,
@@ -28,15 +29,13 @@ from flykeep.adapters.launchers.wire import (
 from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.errors import FlykeepError, WorkerError
 from flykeep.ports.clock import Clock
+from flykeep.ports.importing import ImportOrder, ImportResult, PlaceOrder, PlaceResult
 from flykeep.ports.worker import (
     DrillOrder,
     DrillResult,
     ExportOrder,
     ExportResult,
-    ExtractOrder,
-    ExtractResult,
     IndexOrder,
-    Order,
     Progress,
     ReachOrder,
     ReachResult,
@@ -48,6 +47,21 @@ _DEFAULT_COMMAND = (sys.executable, "-m", "flykeep.worker")
 _GRACE = timedelta(seconds=45)  # longer than a worker takes to abort its upload by itself
 _LINE_LIMIT_BYTES = 64 << 20  # a result names every file that changed
 _LAST_WORDS_LINES = 20
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "COVERAGE_PROCESS_START",
+)  # everything else stays here: the daemon's own environment holds its secrets
 
 
 class LocalWorkers:
@@ -68,7 +82,10 @@ class LocalWorkers:
         self._clock = clock
         self._command = command
         self._grace = grace
-        self._environment = child_environment(environment)
+        self._environment = {name: environment[name] for name in _PASSED_ON if name in environment} | {
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+        }
 
     async def export(self, order: ExportOrder, *, on_progress: Callable[[Progress], None]) -> ExportResult:
         line = await self._finish(order, on_progress)
@@ -82,13 +99,17 @@ class LocalWorkers:
         line = await self._finish(order, on_progress)
         return line.result if isinstance(line, DrilledLine) else nonsense(line)
 
-    async def extract(self, order: ExtractOrder, *, on_progress: Callable[[Progress], None]) -> ExtractResult:
-        line = await self._finish(order, on_progress)
-        return line.result if isinstance(line, ExtractedLine) else nonsense(line)
-
     async def reach(self, order: ReachOrder) -> ReachResult:
         line = await self._finish(order, lambda _: None)
         return line.result if isinstance(line, ReachedLine) else nonsense(line)
+
+    async def stage(self, order: ImportOrder, *, on_progress: Callable[[Progress], None]) -> ImportResult:
+        line = await self._finish(order, on_progress)
+        return line.result if isinstance(line, ImportedLine) else nonsense(line)
+
+    async def place(self, order: PlaceOrder) -> PlaceResult:
+        line = await self._finish(order, lambda _: None)
+        return line.result if isinstance(line, PlacedLine) else nonsense(line)
 
     @contextlib.asynccontextmanager
     async def index(self, order: IndexOrder) -> AsyncIterator[AsyncIterator[IndexEntry]]:
@@ -96,7 +117,7 @@ class LocalWorkers:
         async with self._child(order) as child:
             yield _entries(child)
 
-    async def _finish(self, order: Order, on_progress: Callable[[Progress], None]) -> Line:
+    async def _finish(self, order: AnyOrder, on_progress: Callable[[Progress], None]) -> Line:
         async with self._child(order) as child:
             async for line in child.lines():
                 if isinstance(line, ProgressLine):
@@ -108,7 +129,7 @@ class LocalWorkers:
             raise await child.died()
 
     @contextlib.asynccontextmanager
-    async def _child(self, order: Order) -> AsyncIterator[_Child]:
+    async def _child(self, order: AnyOrder) -> AsyncIterator[_Child]:
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,

@@ -16,19 +16,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.artifact_index import decode_entry, encode_entry
 from flykeep.domain.errors import FlykeepError, WorkerError
+from flykeep.ports.importing import ImportOrder, ImportResult, PlaceOrder, PlaceResult
 from flykeep.ports.worker import (
-    DrillOrder,
     DrillResult,
-    ExportOrder,
     ExportResult,
-    ExtractOrder,
-    ExtractResult,
-    IndexOrder,
     Order,
     Progress,
-    ReachOrder,
     ReachResult,
-    VerifyOrder,
     VerifyResult,
 )
 
@@ -61,13 +55,6 @@ class IndexedLine:
 
     result: int
     kind: Literal["index"] = "index"
-    type: Literal["result"] = "result"
-
-
-@dataclass(frozen=True, slots=True)
-class ExtractedLine:
-    result: ExtractResult
-    kind: Literal["extract"] = "extract"
     type: Literal["result"] = "result"
 
 
@@ -105,26 +92,35 @@ class FailureLine:
         )
 
 
-ResultLine = ExportedLine | VerifiedLine | IndexedLine | ExtractedLine | ReachedLine | DrilledLine
+@dataclass(frozen=True, slots=True)
+class ImportedLine:
+    result: ImportResult
+    kind: Literal["import"] = "import"
+    type: Literal["result"] = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedLine:
+    result: PlaceResult
+    kind: Literal["place"] = "place"
+    type: Literal["result"] = "result"
+
+
+AnyOrder = Order | ImportOrder | PlaceOrder
+ResultLine = ExportedLine | VerifiedLine | IndexedLine | ReachedLine | DrilledLine | ImportedLine | PlacedLine
 Line = ProgressLine | ResultLine | FailureLine
 
-_ORDERS: TypeAdapter[Order] = TypeAdapter(
-    Annotated[
-        ExportOrder | VerifyOrder | IndexOrder | ExtractOrder | ReachOrder | DrillOrder, Field(discriminator="kind")
-    ]
-)
-_RESULTS = Annotated[
-    ExportedLine | VerifiedLine | IndexedLine | ExtractedLine | ReachedLine | DrilledLine, Field(discriminator="kind")
-]
+_ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Annotated[AnyOrder, Field(discriminator="kind")])
+_RESULTS = Annotated[ResultLine, Field(discriminator="kind")]
 _LINES: TypeAdapter[Line] = TypeAdapter(Annotated[ProgressLine | _RESULTS | FailureLine, Field(discriminator="type")])
 
 
-def encode_order(order: Order) -> bytes:
+def encode_order(order: AnyOrder) -> bytes:
     """One line, newline included. It holds secrets: write it to the worker's standard input only."""
     return json.dumps(asdict(order)).encode() + b"\n"
 
 
-def decode_order(line: bytes) -> Order:
+def decode_order(line: bytes) -> AnyOrder:
     """Raises WorkerError, without a word of the order's content."""
     try:
         return _ORDERS.validate_python(json.loads(line))

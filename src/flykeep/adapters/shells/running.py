@@ -50,7 +50,7 @@ class RunningCommand:
         self._stdout = child.stdout
         self._stderr = bytearray()
         self._is_flooded = False
-        _widen(self._stdout.fileno())
+        widen(self._stdout.fileno())
         self._poll = select.poll()
         self._poll.register(self._stdout.fileno(), select.POLLIN | select.POLLHUP)
         self._listener = threading.Thread(target=self._listen, args=(child.stderr,), daemon=True, name="stderr")
@@ -65,16 +65,7 @@ class RunningCommand:
         with tempfile.TemporaryFile() as stdin:
             stdin.write(script)
             stdin.seek(0)
-            child = subprocess.Popen(
-                command,
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                process_group=0,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, looked up beforehand
-            )
-        return cls(child, failure=failure)
+            return cls(spawn(command, stdin), failure=failure)
 
     def fill(self, buffer: memoryview, *, stall_s: float) -> int:
         """Read until the buffer is full or the output ends; returns the bytes read.
@@ -132,7 +123,20 @@ class RunningCommand:
                     self._is_flooded = True
 
 
-def _widen(descriptor: int) -> None:
+def spawn(command: Sequence[str], stdin: int | IO[bytes]) -> subprocess.Popen[bytes]:
+    """A child in a process group of its own, which dies with the thread that starts it."""
+    return subprocess.Popen(
+        command,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        process_group=0,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, looked up beforehand
+    )
+
+
+def widen(descriptor: int) -> None:
     """A pipe of 1 MiB lets the child run ahead; smaller ones cost a third of the speed."""
     with contextlib.suppress(OSError, AttributeError):
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

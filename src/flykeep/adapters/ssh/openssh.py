@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from flykeep.adapters.shells.fed import FedCommand
 from flykeep.adapters.shells.running import Ended, RunningCommand
 from flykeep.adapters.ssh.key_files import KeyFiles, key_files
 from flykeep.domain.errors import SshError
@@ -53,10 +54,13 @@ class OpenSsh:
 
     def start(self, script: bytes) -> RunningCommand:
         """Run a shell script on the machine. Call from a thread that outlives the command: the child dies with it."""
-        try:
+        with _program_needed():
             return RunningCommand.start(self._command(), script, failure=self._failure)
-        except FileNotFoundError as error:
-            raise SshError("there is no `ssh` program here", hint="Install OpenSSH's client.") from error
+
+    def start_fed(self) -> FedCommand:
+        """A shell on the machine that waits for a script and a stream; threads as for `start`."""
+        with _program_needed():
+            return FedCommand.start(self._command(), failure=self._failure)
 
     def lost(self, ended: Ended) -> SshError:
         """The error for a connection, not a command, that came to its end."""
@@ -79,3 +83,11 @@ class OpenSsh:
         flags = [part for option in options for part in ("-o", option)]
         access = self._access
         return ["ssh", "-F", "none", "-T", *flags, "-p", str(access.port), "-l", access.user, "--", access.host, "sh"]
+
+
+@contextlib.contextmanager
+def _program_needed() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise SshError("there is no `ssh` program here", hint="Install OpenSSH's client.") from error
