@@ -14,5 +14,5 @@ uv="$scratch/venv/bin/uv"
 compile=("$uv" pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 "$@")
 
 "${compile[@]}" --all-extras --group dev pyproject.toml -o requirements/dev.txt
-"${compile[@]}" --extra postgres pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
+"${compile[@]}" --extra postgres --extra s3-sweep pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
 "${compile[@]}" --group build -c requirements/dev.txt -o requirements/build.txt

@@ -17,6 +17,7 @@ from flykeep.adapters.fly.scratch import FlyScratch
 from flykeep.adapters.launchers.fly_machine import FlyMachineWorkers
 from flykeep.adapters.launchers.local import LocalWorkers
 from flykeep.adapters.ssh.keys import SshAccessIssuer
+from flykeep.adapters.stores.bucket_child import BucketChild
 from flykeep.adapters.stores.object_store import ObjectStore
 from flykeep.adapters.stores.retrying import RetryingStore
 from flykeep.adapters.system import SystemClock, SystemIds
@@ -39,6 +40,7 @@ from flykeep.jobs.snapshot import SnapshotJob
 from flykeep.jobs.snapshot_source import SnapshotSource
 from flykeep.jobs.statefile import StateWriter
 from flykeep.jobs.submission import Submission
+from flykeep.jobs.upload_sweep import UploadSweep
 from flykeep.jobs.verify import VerifyJob
 from flykeep.plugins import load_notifiers
 from flykeep.ports.catalog import Catalog
@@ -135,7 +137,7 @@ def _assemble(
     facts = FactReader(fly, catalog, clock)
     check = CheckJob(facts, catalog, clock, ids, settings.targets, settings.fly.org, alerting, state_writer)
     sweep = _sweep(settings, scratch, catalog, clock)
-    reconcile = ReconcileJob(catalog, owners, clock, plain_stores, settler, sweep)
+    reconcile = ReconcileJob(catalog, owners, clock, plain_stores, settler, sweep, _uploads(stores, catalog, clock))
     snapshot = SnapshotJob(fly, catalog, clock)
     work = _export_settings(settings)
     source = _snapshot_source(settings, scratch, snapshot, catalog, clock)
@@ -178,6 +180,10 @@ def _stores(settings: Settings, clock: Clock, ids: IdSource) -> dict[str, BoundS
         name: BoundStore(RetryingStore(ObjectStore(order), clock=clock, ids=ids), order)
         for name, order in orders.items()
     }
+
+
+def _uploads(stores: Mapping[str, BoundStore], catalog: Catalog, clock: Clock) -> UploadSweep:
+    return UploadSweep(BucketChild(), {name: bound.order for name, bound in stores.items()}, catalog, clock)
 
 
 def _notifiers(settings: Settings, clock: Clock) -> dict[str, Notifier]:

@@ -23,7 +23,7 @@ from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Progress, Scenario, Seed, SnapshotSpec, VolumeSpec
 from tests.e2e.planted import Found, Troublemaker, Watcher, dead_port, forms
 from tests.flykit import Kit, flykeep
-from tests.full import IS_FULL
+from tests.full import full
 from tests.s3_standin import S3Standin
 
 pytestmark = pytest.mark.timeout(300)
@@ -439,7 +439,10 @@ async def spread(bench: Bench, cases: tuple[Case, ...]) -> None:
             group.create_task(one(case))
 
 
-async def test_no_planted_secret_comes_to_light_whatever_happens(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "one_in", [pytest.param(1, marks=full("all the failing verbs, cold, take a minute"), id="every case"), 5]
+)
+async def test_no_planted_secret_comes_to_light_whatever_happens(tmp_path: Path, one_in: int) -> None:
     bucket = S3Standin()
     bucket.start()
     site = tmp_path / "site"
@@ -464,14 +467,13 @@ async def test_no_planted_secret_comes_to_light_whatever_happens(tmp_path: Path)
                 *going_wrong_with_notifiers(trouble),
                 *going_wrong_in_the_configuration(),
             )
-            if not IS_FULL:
-                fails = fails[::2]  # each is a process of its own; .ci/run runs them all
+            chosen = fails[::one_in]
             kit.sim.faults.add(
                 Fault(kind=FaultKind.SNAPSHOT_STATUS, action="snapshot.create", app="shop", text="failed", times=0)
             )
-            await spread(bench, (*fails, *going_well(export_id)))
+            await spread(bench, (*chosen, *going_well(export_id)[:: min(one_in, 2)]))
             alone = (*going_wrong_on_machines(), *defects(site))
-            for case in alone:
+            for case in alone[:: min(one_in, 3)]:
                 kit.sim.faults.clear()
                 kit.sim.faults.add(*case.faults)
                 await bench.run(case)
@@ -484,7 +486,8 @@ async def test_no_planted_secret_comes_to_light_whatever_happens(tmp_path: Path)
             broken = Case("a state file that is none", ("run",), (1,))
             found.search("output of " + broken.name, await bench.run(broken))
     assert corrupted
-    assert len(fails) + len(alone) + 2 >= 20
+    assert len(fails) + len(alone) + 2 >= 30
+    assert len(chosen) >= 3
     assert watcher.killed == 1
     assert_children_hold_nothing(watcher, found)
     assert found.searched_bytes > 100_000

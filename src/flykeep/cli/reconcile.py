@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from flykeep.cli.context import Common, console, print_document, with_application
+from flykeep.cli.render import print_indented
 from flykeep.domain.documents import plain
+from flykeep.jobs.reconcile import ReconcileReport
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
@@ -26,18 +29,26 @@ def register(app: typer.Typer) -> None:
             if options.is_json:
                 print_document({"reconcile": plain(report)})
                 return 0
-            out = console(options)
-            word = "" if apply else "would be "
-            for run_id in report.interrupted:
-                out.print(f"run {run_id}: its process died; {word}closed as interrupted")
-            for left in report.leftovers:
-                out.print(f"{left.store}: {left.prefix}: {left.action}, {len(left.objects)} objects", markup=False)
-            for scratch in report.scratch:
-                out.print(f"{scratch.app}: {scratch.action}: {', '.join(scratch.names)}", markup=False)
-            if not report.interrupted and not report.leftovers and not report.scratch:
-                out.print("nothing to reconcile")
-            elif not apply:
-                out.print("nothing was changed; add --apply to do it")
+            _print(console(options), report)
             return 0
 
         with_application(ctx, action)
+
+
+def _print(out: Console, report: ReconcileReport) -> None:
+    word = "" if report.is_applied else "would be "
+    for run_id in report.interrupted:
+        out.print(f"run {run_id}: its process died; {word}closed as interrupted")
+    for left in report.leftovers:
+        out.print(f"{left.store}: {left.prefix}: {left.action}, {len(left.objects)} objects", markup=False)
+    for scratch in report.scratch:
+        out.print(f"{scratch.app}: {scratch.action}: {', '.join(scratch.names)}", markup=False)
+    for upload in report.uploads:
+        out.print(f"{upload.store}: unfinished upload {upload.key}: {upload.action}", markup=False)
+    for unswept in report.unswept:
+        out.print(f"{unswept.store}: unfinished uploads not looked at: {unswept.reason}", markup=False)
+        print_indented(out, f"next: {unswept.hint}", by=2)
+    if not any((report.interrupted, report.leftovers, report.scratch, report.uploads)):
+        out.print("nothing to reconcile")
+    elif not report.is_applied:
+        out.print("nothing was changed; add --apply to do it")

@@ -238,6 +238,13 @@ class StoreNotFoundError(StoreError):
     hint = "The object is not in the store: look whether a lifecycle rule or another tool removed it."
 
 
+class StoreToolMissingError(StoreError):
+    """What this needs is not installed here; nothing was asked of the store."""
+
+    code = "store.tool_missing"
+    hint = "Install flykeep with its extra `s3-sweep`; until then let a rule of the bucket abort unfinished uploads."
+
+
 class IntegrityError(FlykeepError):
     """What was read is not what was written."""
 

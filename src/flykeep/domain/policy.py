@@ -7,6 +7,8 @@ from datetime import timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from flykeep.domain.probes import Probe
+
 
 class JobKind(StrEnum):
     SNAPSHOT = "snapshot"
@@ -14,6 +16,7 @@ class JobKind(StrEnum):
     CHECK = "check"
     RECONCILE = "reconcile"
     VERIFY = "verify"
+    DRILL = "drill"
 
 
 class Encryption(StrEnum):
@@ -56,12 +59,21 @@ class ExportRule:
 
 @dataclass(frozen=True, slots=True)
 class DrillRule:
+    """`is_asked` says that the configuration itself asks for drills, and not only a preset."""
+
     schedule: Schedule | None = None
     max_age: timedelta | None = None
+    is_asked: bool = False
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.schedule is not None or self.max_age is not None
 
 
 @dataclass(frozen=True, slots=True)
 class KeepRule:
+    """What retention leaves of a target's artifacts in one store. `min` alone is no rule: it only limits the others."""
+
     last: int = 0
     daily: int = 0
     weekly: int = 0
@@ -69,6 +81,11 @@ class KeepRule:
     yearly: int = 0
     within: timedelta | None = None
     min: int = 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is said of what to keep, so that nothing may be removed."""
+        return not (self.last or self.daily or self.weekly or self.monthly or self.yearly or self.within)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +107,7 @@ class Policy:
     remind_every: timedelta = timedelta(hours=24)
     new_volume_grace: timedelta = timedelta(hours=26)
     is_alarming: bool = True
+    timezone: str = "UTC"
 
     @property
     def is_kept_on_platform_only(self) -> bool:
@@ -126,6 +144,7 @@ class TargetRule:
     exclude: tuple[str, ...] = ()
     instances: str = "each"
     hooks: Hooks = field(default_factory=Hooks)
+    probes: tuple[Probe, ...] = ()
 
     def matches(self, app: str, volume_name: str, machine: str | None = None) -> bool:
         pattern, _, wanted_machine = self.match.partition("@")

@@ -20,7 +20,8 @@ from flykeep.jobs.committing import Committer, Taken
 from flykeep.jobs.context import TargetWork
 from flykeep.jobs.export_result import outcome_of
 from flykeep.jobs.hooks import HookRunner
-from flykeep.jobs.settle import BEGUN, COMMITTED, SETTLED, Settler, export_intents
+from flykeep.jobs.scratch_steps import unremoved
+from flykeep.jobs.settle import BEGUN, COMMITTED, SETTLED, Settled, Settler, export_intents
 from flykeep.jobs.snapshot_source import SnapshotSource
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock, IdSource
@@ -188,8 +189,11 @@ class ExportJob:
         )
 
     async def _abandon(self, work: TargetWork, store: Store, prefix: str) -> None:
-        """Remove a half-made export, or adopt it where its manifest was written after all; bounded and shielded."""
-        cleanup = asyncio.ensure_future(Settler(self.catalog, self.clock, self.signer).settle(store, prefix))
+        """Remove a half-made export, or adopt it where its manifest was written after all; bounded and shielded.
+
+        Where a worker machine was left behind it may go on writing, so its export is left to reconcile, which ends it.
+        """
+        cleanup = asyncio.ensure_future(self._settle(work, store, prefix))
         try:
             async with asyncio.timeout(_CLEANUP_LIMIT.total_seconds()):
                 settled = await asyncio.shield(cleanup)
@@ -197,7 +201,14 @@ class ExportJob:
             cleanup.cancel()
             await work.journal.step("left behind", store=store.name, prefix=prefix, error=str(error) or "timed out")
             return
-        await work.journal.step(SETTLED, store=store.name, removed=len(settled.removed))
+        if settled is not None:
+            await work.journal.step(SETTLED, store=store.name, removed=len(settled.removed))
+
+    async def _settle(self, work: TargetWork, store: Store, prefix: str) -> Settled | None:
+        async with self.catalog.transaction() as tx:
+            if unremoved(await tx.steps(work.run.id)):
+                return None
+        return await Settler(self.catalog, self.clock, self.signer).settle(store, prefix)
 
 
 def _is_of(copy: Artifact, rule: TargetRule) -> bool:

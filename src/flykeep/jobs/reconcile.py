@@ -15,8 +15,10 @@ from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Outcome, Run, RunState, Step
 from flykeep.jobs.context import OrgWork
 from flykeep.jobs.orphans import close_orphan, orphans_of
+from flykeep.jobs.scratch_steps import unremoved
 from flykeep.jobs.scratch_sweep import ScratchLeftover, ScratchSweep
 from flykeep.jobs.settle import SETTLED, ExportIntent, Settler, unsettled
+from flykeep.jobs.upload_sweep import Unswept, UploadLeftover, UploadReport, UploadSweep
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock
 from flykeep.ports.ownership import Owners
@@ -42,6 +44,8 @@ class ReconcileReport:
     leftovers: tuple[Leftover, ...]
     is_applied: bool
     scratch: tuple[ScratchLeftover, ...] = ()
+    uploads: tuple[UploadLeftover, ...] = ()
+    unswept: tuple[Unswept, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +58,45 @@ class ReconcileJob:
     stores: Mapping[str, Store]
     settler: Settler
     scratch: ScratchSweep | None = None
+    uploads: UploadSweep | None = None
 
     async def run(self, work: OrgWork) -> Outcome:
-        report = await self.reconcile(is_applied=True)
-        if report.interrupted or report.leftovers or report.scratch:
+        report = await self.reconcile(is_applied=True, is_thorough=False)
+        if report.interrupted or report.leftovers or report.scratch or report.uploads:
             await work.journal.step(
                 "reconciled",
                 interrupted=len(report.interrupted),
                 leftovers=len(report.leftovers),
                 scratch=", ".join(f"{left.action}: {' '.join(left.names)}" for left in report.scratch) or None,
+                uploads=", ".join(f"{left.action}: {left.store} {left.key}" for left in report.uploads) or None,
             )
         return Outcome(RunState.SUCCEEDED, to_json(report))
 
-    async def reconcile(self, *, is_applied: bool) -> ReconcileReport:
-        """Without `is_applied` nothing is changed: the report says what would be."""
+    async def reconcile(self, *, is_applied: bool, is_thorough: bool = True) -> ReconcileReport:
+        """Without `is_applied` nothing is changed: the report says what would be.
+
+        Without `is_thorough` buckets are asked for unfinished uploads only where that is due.
+        """
         dead = await self._dead_runs()
         if is_applied:
             for run in dead:
                 await close_orphan(run, self.catalog, now=self.clock.now())
+        # Machines first: as long as a worker lives it may write what was just looked for.
+        scratch = await self._sweep(dead, is_applied=is_applied)
         leftovers = [
             await self._settle(run_id, intent, is_applied=is_applied) for run_id, intent in await self._intents(dead)
         ]
-        scratch = await self._sweep(dead, is_applied=is_applied)
-        return ReconcileReport(tuple(run.id for run in dead), tuple(leftovers), is_applied, scratch)
+        uploads = await self._sweep_uploads(dead, is_applied=is_applied, is_thorough=is_thorough)
+        ids = tuple(run.id for run in dead)
+        return ReconcileReport(ids, tuple(leftovers), is_applied, scratch, uploads.leftovers, uploads.unswept)
+
+    async def _sweep_uploads(self, dead: Sequence[Run], *, is_applied: bool, is_thorough: bool) -> UploadReport:
+        if self.uploads is None or not (is_thorough or await self.uploads.is_due()):
+            return UploadReport()
+        async with self.catalog.transaction() as tx:
+            still_open = await tx.runs(kind=JobKind.EXPORT, is_open=True, limit=1000)
+        gone = {run.id for run in dead}
+        return await self.uploads.sweep([run.id for run in still_open if run.id not in gone], is_applied=is_applied)
 
     async def _sweep(self, dead: Sequence[Run], *, is_applied: bool) -> tuple[ScratchLeftover, ...]:
         """Temporary machines and volumes of runs that are over; those of living processes are left alone."""
@@ -114,6 +134,8 @@ class ReconcileJob:
         store = self.stores.get(intent.store)
         if store is None:
             return left("kept: the store is not configured any more")
+        if is_applied and await self._may_still_be_written(run_id):
+            return left("kept: its worker machine may still be writing")
         try:
             settled = await self.settler.settle(store, intent.prefix, is_applied=is_applied)
         except (StoreError, IntegrityError) as error:
@@ -123,6 +145,10 @@ class ReconcileJob:
         if settled.artifact is not None:
             return left("adopt")
         return left("remove" if settled.removed else "nothing left", settled.removed)
+
+    async def _may_still_be_written(self, run_id: RunId) -> bool:
+        async with self.catalog.transaction() as tx:
+            return bool(unremoved(await tx.steps(run_id)))
 
     async def _journal_settled(self, run_id: RunId, store: str) -> None:
         async with self.catalog.transaction() as tx:

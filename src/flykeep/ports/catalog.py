@@ -16,8 +16,9 @@ from flykeep.domain.artifact import Artifact, Lock
 from flykeep.domain.findings import Compliance, Delivery, Incident, Message
 from flykeep.domain.fly import VolumeSnapshot
 from flykeep.domain.holds import AuditEntry, Pin
-from flykeep.domain.ids import AppName, ExportId, LineageId, MachineId, OwnerId, RunId, SnapshotId, VolumeId
+from flykeep.domain.ids import AppName, ExportId, LineageId, MachineId, OwnerId, ProofId, RunId, SnapshotId, VolumeId
 from flykeep.domain.policy import JobKind
+from flykeep.domain.proof import RecordedProof
 from flykeep.domain.run import Outcome, Run, RunState, Step
 from flykeep.domain.target import Lineage
 
@@ -172,7 +173,7 @@ class Lineages(Protocol):
         ...
 
     async def forget_lineage(self, lineage_id: LineageId) -> None:
-        """Drop what is known of its machines, snapshots and verdicts; the lineage itself, and its runs, stay."""
+        """Drop what is known of its machines, snapshots, verdicts and proofs; the lineage and its runs stay."""
         ...
 
 
@@ -246,7 +247,23 @@ class Alerts(Protocol):
         ...
 
 
-class Transaction(RunLedger, Backups, Holds, Lineages, Pauses, Alerts, Protocol):
+class Proofs(Protocol):
+    """The results of drills, all of them believed: whoever records one has judged its signature."""
+
+    async def record_proof(self, proof: RecordedProof) -> None:
+        """Insert or renew by id."""
+        ...
+
+    async def proofs(
+        self, lineage_id: LineageId, *, is_passed: bool | None = None, limit: int = 50
+    ) -> Sequence[RecordedProof]:
+        """Newest ended first."""
+        ...
+
+    async def proof(self, proof_id: ProofId) -> RecordedProof | None: ...
+
+
+class Transaction(RunLedger, Backups, Holds, Proofs, Lineages, Pauses, Alerts, Protocol):
     """All of the catalog within one transaction."""
 
 

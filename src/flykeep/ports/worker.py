@@ -82,6 +82,28 @@ class IndexOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtractOrder:
+    """Restore files of an artifact into a local directory. `paths` are globs from its root; none means everything.
+
+    `identity` and `index_identity` are the texts of identity files; every identity in them is tried.
+    """
+
+    export_id: ExportId
+    store: StoreOrder
+    objects: tuple[StoredObject, ...]
+    index: StoredObject
+    identity: str | None = field(repr=False)
+    index_identity: str | None = field(repr=False)
+    is_encrypted: bool
+    totals: TarTotals
+    paths: tuple[str, ...]
+    directory: str
+    is_overwriting: bool
+    deadline_s: float
+    kind: Literal["extract"] = "extract"
+
+
+@dataclass(frozen=True, slots=True)
 class ReachOrder:
     """Log in and look which tar there is; nothing is read or changed."""
 
@@ -124,7 +146,7 @@ class DrillOrder:
     kind: Literal["drill"] = "drill"
 
 
-Order = ExportOrder | VerifyOrder | IndexOrder | ReachOrder | DrillOrder
+Order = ExportOrder | VerifyOrder | IndexOrder | ExtractOrder | ReachOrder | DrillOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +181,16 @@ class VerifyResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtractResult:
+    """What was restored; `read_bytes` is what came from the store for it, the index included."""
+
+    entries: int
+    files: int
+    content_bytes: int
+    read_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReachResult:
     tar_flavour: str  # "gnu" | "busybox"
 
@@ -186,6 +218,14 @@ class Workers(Protocol):
 
     async def drill(self, order: DrillOrder, *, on_progress: Callable[[Progress], None]) -> DrillResult:
         """Raises IntegrityError where the artifact to restore is not what was written, or cannot be opened."""
+        ...
+
+    async def extract(self, order: ExtractOrder, *, on_progress: Callable[[Progress], None]) -> ExtractResult:
+        """Every file is compared with the index before any of them is put in place.
+
+        Raises IntegrityError, UnsafeArchiveError; RefusalError where something is in the way; NotFoundError where a
+        path matches nothing.
+        """
         ...
 
     async def reach(self, order: ReachOrder) -> ReachResult:

@@ -24,13 +24,13 @@ from flykeep.settings.toml_lines import Path as KeyPath
 from flykeep.settings.values import (
     Compression,
     DaemonSettings,
+    DrillSettings,
     EncryptionSettings,
     FlySettings,
     HttpSettings,
     InvalidSettingsError,
     Level,
     NotifierSettings,
-    Probe,
     Problem,
     ScratchSettings,
     Settings,
@@ -64,13 +64,11 @@ def assemble(model: FileModel, *, origins: Origins, environ: Mapping[str, str]) 
             deadline=model.worker.deadline,
             stall_timeout=model.worker.stall_timeout,
         ),
+        drill=_drill(model),
         daemon=_daemon(model, problems),
         notifiers=_notifiers(model),
         policies=policies,
         targets=_targets(model, policies, problems),
-        probes=tuple(
-            tuple(Probe(probe.kind, probe.path, probe.min_files) for probe in target.probes) for target in model.targets
-        ),
         secrets=SecretReader(environ),
         source=model,
         origins=origins,
@@ -176,6 +174,12 @@ def _encryption(model: FileModel, problems: _Problems) -> EncryptionSettings:
     if table.encryption == "none" and table.recipients:
         problems.add(("encryption", "recipients"), 'is given although encryption is "none"', hint="Remove one of them.")
     return EncryptionSettings(Encryption(table.encryption), table.recipients, table.identity_secret)
+
+
+def _drill(model: FileModel) -> DrillSettings:
+    directory = model.drill.directory
+    below = _state(model.state).directory / "drills"
+    return DrillSettings(model.drill.trusted_signers, Path(directory) if directory else below)
 
 
 def _daemon(model: FileModel, problems: _Problems) -> DaemonSettings:

@@ -53,14 +53,7 @@ def _check_policy(settings: Settings, name: str) -> Iterator[Problem]:
     yield from _check_snapshots(settings, policy)
     yield from _check_exports(settings, policy)
     yield from _check_platform(settings, policy)
-    if policy.drill.schedule or policy.drill.max_age:
-        yield _problem(
-            settings,
-            Level.INFO,
-            ("policies", name, "drill"),
-            "drills are not yet carried out",
-            "Restores are not rehearsed by this version; rehearse one by hand.",
-        )
+    yield from _check_drills(settings, policy)
 
 
 def _check_snapshots(settings: Settings, policy: Policy) -> Iterator[Problem]:
@@ -95,6 +88,20 @@ def _check_platform(settings: Settings, policy: Policy) -> Iterator[Problem]:
         message = f"go to {names} only, which is lost together with the Fly account: nothing leaves the platform"
         hint = "Add a copy in a store that somebody else runs."
         yield _problem(settings, Level.WARNING, ("policies", policy.name, "copies"), message, hint)
+
+
+def _check_drills(settings: Settings, policy: Policy) -> Iterator[Problem]:
+    rule = policy.drill
+    path: Path = ("policies", policy.name, "drill")
+    gap = longest_gap(rule.schedule) if rule.schedule else None
+    yield from _check_age(settings, path, max_age=rule.max_age, gap=gap)
+    obstacle = settings.drill_means.obstacle
+    if rule.is_wanted and obstacle:
+        # A preset's wish is not the operator's: it is told, and who trusts a signer may rehearse elsewhere.
+        is_missed = rule.is_asked and not settings.drill.trusted_signers
+        level = Level.WARNING if is_missed else Level.INFO
+        hint = "Set [worker] image or identity_secret, or rehearse restores elsewhere and trust its public key."
+        yield _problem(settings, level, path, f"no drill can run here: {obstacle}", hint)
 
 
 def _check_age(
@@ -160,7 +167,7 @@ def _check_daemon(settings: Settings) -> Iterator[Problem]:
         yield _problem(settings, Level.WARNING, ("daemon", "drain_timeout"), message, "Stay below 5m.")
     interval = longest_gap(settings.daemon.check)
     for name in _policies_in_use(settings):
-        for kind in ("snapshot", "export"):
+        for kind in ("snapshot", "export", "drill"):
             max_age = getattr(settings.policies[name], kind).max_age
             if max_age is not None and max_age <= interval:
                 path: Path = ("policies", name, kind, "max_age")

@@ -122,6 +122,12 @@ def _image(value: str) -> str:
     return value
 
 
+def _public_key(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError("must be a public key of 64 lowercase hexadecimal digits, as proofs show it")
+    return value
+
+
 def _bind(value: str) -> str:
     host, colon, port = value.rpartition(":")
     is_bracketed = host.startswith("[") == host.endswith("]")
@@ -159,6 +165,7 @@ AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 KeyPrefix = Annotated[str, AfterValidator(_prefix)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Recipient = Annotated[str, AfterValidator(_recipient)]
+PublicKey = Annotated[str, AfterValidator(_public_key)]
 Image = Annotated[str, AfterValidator(_image)]
 Bind = Annotated[str, AfterValidator(_bind)]
 StateUrl = Annotated[str, AfterValidator(_state_url)]

@@ -24,6 +24,7 @@ from flykeep.settings.fields import (
     StateUrl,
     Table,
 )
+from flykeep.settings.model_drills import DrillSettingsTable
 from flykeep.settings.model_policies import PolicyTable, TargetTable
 
 LITERAL_SECRET_KEYS = frozenset(
@@ -193,6 +194,7 @@ class FileModel(BaseSettings):
         EncryptionTable(), description="Who can open artifacts."
     )
     worker: WorkerTable = Field(WorkerTable(), description="The byte path.")
+    drill: DrillSettingsTable = Field(DrillSettingsTable(), description="Rehearsed restores.")
     daemon: DaemonTable = Field(DaemonTable(), description="The loop.")
     notifiers: dict[Name, NotifierTable] = Field({}, description="Who is told.")
     policies: dict[Name, PolicyTable] = Field({}, description="What is wanted.")

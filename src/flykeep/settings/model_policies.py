@@ -16,6 +16,7 @@ from flykeep.settings.fields import (
     Table,
     Zone,
 )
+from flykeep.settings.model_drills import ProbeTable
 
 
 class SnapshotTable(Table):
@@ -33,8 +34,8 @@ class ExportTable(Table):
 
 
 class DrillTable(Table):
-    cron: Cron | None = Field(None, description="When a restore is rehearsed (not yet).")
-    max_age: DurationOrNever | None = Field(None, description="The newest proof may be this old (not yet).")
+    cron: Cron | None = Field(None, description="When a restore is rehearsed.")
+    max_age: DurationOrNever | None = Field(None, description="The newest proof may be this old.")
 
 
 class KeepTable(Table):
@@ -43,8 +44,8 @@ class KeepTable(Table):
     weekly: int = Field(0, ge=0, description="Weeks of which the newest artifact is kept.")
     monthly: int = Field(0, ge=0, description="Months of which the newest artifact is kept.")
     yearly: int = Field(0, ge=0, description="Years of which the newest artifact is kept.")
-    within: Duration | None = Field(None, description="Everything younger is kept.")
-    min: int = Field(1, ge=1, description="Never fewer than this many.")
+    within: Duration | None = Field(None, description="At most this much older than the newest is kept.")
+    min: int = Field(1, ge=1, description="Never fewer than this many that are verified and complete.")
 
 
 class CopyTable(Table):
@@ -54,10 +55,10 @@ class CopyTable(Table):
 
 class PolicyTable(Table):
     extends: str | None = Field(None, description="Preset or policy whose keys are inherited.")
-    timezone: Zone | None = Field(None, description="Time zone of every cron expression of the policy.")
+    timezone: Zone | None = Field(None, description="Time zone of the policy's cron expressions and of retention.")
     snapshot: SnapshotTable = Field(SnapshotTable(), description="Snapshots on Fly.")
     export: ExportTable = Field(ExportTable(), description="Copies off the platform.")
-    drill: DrillTable = Field(DrillTable(), description="Rehearsed restores (not yet).")
+    drill: DrillTable = Field(DrillTable(), description="Rehearsed restores.")
     copies: tuple[CopyTable, ...] | None = Field(None, description="Stores an export goes to.")
     remind_every: Duration | None = Field(None, description="An open incident is told again after this long.")
     new_volume_grace: Duration | None = Field(None, description="A new volume may be without backups for this long.")
@@ -86,18 +87,6 @@ class HooksTable(Table):
     after_export: HookTable | None = Field(None, description="After an export, whatever happened.")
 
 
-class ProbeTable(Table):
-    kind: Literal["exists", "json", "sqlite", "count"] = Field(description="What is asked of the path.")
-    path: Glob = Field(description="Path from the volume's root.")
-    min_files: int | None = Field(None, ge=0, description="For `count`: at least this many files below the path.")
-
-    @model_validator(mode="after")
-    def _only_count_counts(self) -> ProbeTable:
-        if (self.kind == "count") != (self.min_files is not None):
-            raise ValueError('needs min_files with kind "count", and only there')
-        return self
-
-
 class TargetTable(Table):
     match: str = Field(pattern=r"^[^\s/@]+(/[^\s/@]+)?(@[^\s/@]+)?$", description="app/volume or app/volume@machine.")
     policy: str = Field(description="Preset or policy.")
@@ -108,4 +97,4 @@ class TargetTable(Table):
         "each", description="`primary` where several volumes hold the same data."
     )
     hooks: HooksTable = Field(HooksTable(), description="Commands around snapshots and exports.")
-    probes: tuple[ProbeTable, ...] = Field((), description="What a rehearsed restore must find (not yet).")
+    probes: tuple[ProbeTable, ...] = Field((), description="What a rehearsed restore must find.")

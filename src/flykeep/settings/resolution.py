@@ -23,6 +23,7 @@ from flykeep.domain.policy import (
 )
 from flykeep.settings.fields import NEVER
 from flykeep.settings.model_policies import CopyTable, HooksTable, HookTable, PolicyTable, TargetTable
+from flykeep.settings.probes import probe_of
 
 _T = TypeVar("_T")
 
@@ -103,7 +104,9 @@ def _overlay(base: Policy, table: PolicyTable) -> Policy:
             source=_or(table.export.source, export.source),
         ),
         drill=DrillRule(
-            schedule=_schedule(table.drill.cron, drill.schedule), max_age=_age(table.drill.max_age, drill.max_age)
+            schedule=_schedule(table.drill.cron, drill.schedule),
+            max_age=_age(table.drill.max_age, drill.max_age),
+            is_asked=drill.is_asked or table.drill.cron is not None or table.drill.max_age is not None,
         ),
         copies=base.copies if table.copies is None else tuple(_copy(copy) for copy in table.copies),
         remind_every=_or(table.remind_every, base.remind_every),
@@ -118,6 +121,7 @@ def _in_zone(policy: Policy, timezone: str) -> Policy:
 
     return replace(
         policy,
+        timezone=timezone,
         snapshot=replace(policy.snapshot, schedule=moved(policy.snapshot.schedule)),
         export=replace(policy.export, schedule=moved(policy.export.schedule)),
         drill=replace(policy.drill, schedule=moved(policy.drill.schedule)),
@@ -166,6 +170,7 @@ def resolve_target(table: TargetTable, policy: Policy) -> TargetRule:
         exclude=table.exclude,
         instances=table.instances,
         hooks=_hooks(table.hooks),
+        probes=tuple(map(probe_of, table.probes)),
     )
 
 

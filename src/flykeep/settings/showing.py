@@ -93,7 +93,7 @@ def _leaf(settings: Settings, path: Path, value: object, *, origin: str | None =
 def _policy(settings: Settings, policy: Policy) -> Iterator[Shown]:
     chain = chain_of(policy.name, settings.source.policies, PRESETS)
     path: Path = ("policies", policy.name)
-    snapshot = policy.snapshot
+    snapshot, obstacle = policy.snapshot, settings.drill_means.obstacle
     leaves: list[tuple[Path, object]] = [
         (("timezone",), _timezone(policy)),
         (("snapshot", "cron"), snapshot.schedule),
@@ -113,7 +113,7 @@ def _policy(settings: Settings, policy: Policy) -> Iterator[Shown]:
     ]
     for leaf, value in leaves:
         origin = _origin_in(settings, chain, leaf)
-        note = " (not yet)" if leaf[0] == "drill" and value else ""
+        note = f" (cannot run here: {obstacle})" if leaf[0] == "drill" and value and obstacle else ""
         yield from _leaf(settings, (*path, *leaf), value, origin=origin + note)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from flykeep.domain.drill import DrillMeans
 from flykeep.domain.errors import ConfigError
 from flykeep.domain.policy import Encryption, Policy, Schedule, TargetRule
 from flykeep.domain.stores import StoreTraits
@@ -166,17 +167,16 @@ class NotifierSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """What a rehearsed restore must find; kept for drills."""
+class DrillSettings:
+    """`trusted_signers` are the public keys of drills elsewhere; `directory` is where artifacts are restored here."""
 
-    kind: str
-    path: str
-    min_files: int | None = None
+    trusted_signers: tuple[str, ...]
+    directory: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A whole configuration. `probes` are in the order of `targets`; `policies` holds presets too."""
+    """A whole configuration. `policies` holds presets too."""
 
     fly: FlySettings
     scratch: ScratchSettings
@@ -185,11 +185,11 @@ class Settings:
     stores: Mapping[str, StoreSettings]
     encryption: EncryptionSettings
     worker: WorkerSettings
+    drill: DrillSettings
     daemon: DaemonSettings
     notifiers: tuple[NotifierSettings, ...]
     policies: Mapping[str, Policy]
     targets: tuple[TargetRule, ...]
-    probes: tuple[tuple[Probe, ...], ...]
     secrets: SecretReader = field(repr=False)
     source: FileModel = field(repr=False)
     origins: Origins = field(repr=False)
@@ -211,6 +211,12 @@ class Settings:
         if store is None:
             raise ConfigError(f"no store is called {name!r}", hint=f"Configured stores: {', '.join(self.stores)}.")
         return store.order(self.secrets)
+
+    @property
+    def drill_means(self) -> DrillMeans:
+        """By what a restore can be rehearsed here."""
+        opens = self.encryption.identity_secret is not None or self.encryption.encryption is Encryption.NONE
+        return DrillMeans(has_machines=self.worker.image is not None, opens_artifacts=opens and bool(self.stores))
 
     def identity(self) -> SecretStr | None:
         """The age identity that opens data, where one is configured."""

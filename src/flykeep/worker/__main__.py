@@ -16,6 +16,7 @@ from flykeep.adapters.launchers.wire import (
     AnyOrder,
     DrilledLine,
     ExportedLine,
+    ExtractedLine,
     FailureLine,
     ImportedLine,
     IndexedLine,
@@ -28,10 +29,11 @@ from flykeep.adapters.launchers.wire import (
 from flykeep.adapters.system import SystemClock
 from flykeep.domain.errors import FlykeepError, InternalError
 from flykeep.ports.importing import ImportOrder, PlaceOrder
-from flykeep.ports.worker import DrillOrder, ExportOrder, ReachOrder, VerifyOrder
+from flykeep.ports.worker import DrillOrder, ExportOrder, ExtractOrder, IndexOrder, ReachOrder, VerifyOrder
 from flykeep.worker.channel import Flow, StoppedError
 from flykeep.worker.drill import Drill
 from flykeep.worker.export import Export
+from flykeep.worker.extract import Extraction
 from flykeep.worker.guard import refuse_fly_tokens
 from flykeep.worker.import_ import Import, place
 from flykeep.worker.machine import reach
@@ -97,14 +99,20 @@ def _serve(reporter: Reporter) -> int:
 def _do(order: AnyOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
     if isinstance(order, ExportOrder):
         return ExportedLine(Export(order, flow=flow, reporter=reporter).run())
-    if isinstance(order, VerifyOrder):
-        return VerifiedLine(Verification(order, flow=flow, reporter=reporter).run())
-    if isinstance(order, ReachOrder):
-        return ReachedLine(reach(order, flow=flow))
     if isinstance(order, ImportOrder | PlaceOrder):
         return _bring_back(order, flow=flow, reporter=reporter)
     if isinstance(order, DrillOrder):
         return DrilledLine(Drill(order, flow=flow, reporter=reporter, clock=SystemClock()).run())
+    if isinstance(order, ReachOrder):
+        return ReachedLine(reach(order, flow=flow))
+    return _look_into(order, flow=flow, reporter=reporter)
+
+
+def _look_into(order: VerifyOrder | ExtractOrder | IndexOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
+    if isinstance(order, VerifyOrder):
+        return VerifiedLine(Verification(order, flow=flow, reporter=reporter).run())
+    if isinstance(order, ExtractOrder):
+        return ExtractedLine(Extraction(order, flow=flow, reporter=reporter).run())
     return IndexedLine(report_index(order, flow=flow, reporter=reporter))
 
 

@@ -82,6 +82,15 @@ class Unpacker:
         os.close(self._file)
         self._file = None
 
+    def moved(self, target: int, *, kept: frozenset[Parts]) -> None:
+        """All of it stands in the directory `target` now; `kept` are folders that were there before.
+
+        Those keep their mode and time.
+        """
+        os.close(self._root)
+        self._root = os.dup(target)
+        self._folders = {parts: entry for parts, entry in self._folders.items() if parts not in kept}
+
     def finish(self) -> None:
         """Give the folders their modes and times, the deepest first: until now they had to be writable."""
         for parts in sorted(self._folders, key=len, reverse=True):

@@ -146,6 +146,7 @@ def _counted(every: Iterator[bytes], expected: int) -> Iterator[IndexEntry]:
 
 
 def whole(store: BulkStore, stored: StoredObject) -> Iterator[bytes]:
+    """The stored bytes; raises IntegrityError at the end when they are not those the manifest names."""
     digest = hashlib.sha256()
     for chunk in store.read(stored.key):
         digest.update(chunk)

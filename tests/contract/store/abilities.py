@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any
@@ -88,6 +88,13 @@ def _lists_uploads(server: S3Server) -> bool:
     with _upload(client, bucket) as (upload_id, _):
         found = client.list_multipart_uploads(Bucket=bucket, Prefix="k").get("Uploads", [])
         return [(each["Key"], each["UploadId"]) for each in found] == [("k", upload_id)]
+
+
+def _dates_uploads(server: S3Server) -> bool:
+    client, bucket = server.client(), server.new_bucket()
+    with _upload(client, bucket):
+        begun_at: datetime = client.list_multipart_uploads(Bucket=bucket, Prefix="k")["Uploads"][0]["Initiated"]
+    return abs(datetime.now(UTC) - begun_at) < timedelta(hours=1)
 
 
 def _aborts_uploads(server: S3Server) -> bool:
@@ -172,6 +179,7 @@ ABILITIES: Mapping[str, Callable[[S3Server], bool]] = MappingProxyType(
         "refuse a wrong signature": _checks_signatures,
         CHECKED_BODY: _checks_checksums,
         "list unfinished uploads": _lists_uploads,
+        "say when an upload was begun": _dates_uploads,
         "abort an unfinished upload": _aborts_uploads,
         "hold a rule that aborts unfinished uploads": _has_abort_rules,
         "lock objects by the bucket's default retention": _locks_by_default,
@@ -188,6 +196,7 @@ LIMITS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "moto": {
             "refuse a wrong signature": "it reads no signature; rclone does",
             CHECKED_BODY: "it stores the header unread",
+            "say when an upload was begun": "each of them was begun in 2010",
             LOCKED_PARTS: "it applies default retention to single writes alone",
         },
         "rclone": {

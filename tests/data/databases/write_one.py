@@ -21,6 +21,7 @@ from flykeep.testing.contracts.catalog_samples import (
     ODD_TEXT,
     a_lineage,
     a_message,
+    a_proof,
     a_snapshot,
     a_verdict,
     after,
@@ -40,6 +41,7 @@ async def write(path: Path) -> None:
         await tx.record_artifact(an_artifact("01"))
         await tx.pin(Pin(ExportId("01"), ODD_TEXT, NOON, "ops"))
         await tx.add_audit(AuditEntry(NOON, "ops", AuditAction.PINNED, "01", ODD_TEXT, (AuditCount("artifacts", 1),)))
+        await tx.record_proof(a_proof("p1"))
         await tx.save_lineage(a_lineage(LINEAGE, app="my-crocbot"))
         await tx.save_machine_config(MachineId("m1"), lineage_id=LINEAGE, config_json='{"image":"x"}', now=NOON)
         await tx.pause(Pause(LINEAGE, None, ODD_TEXT, NOON))

@@ -26,6 +26,7 @@ from flykeep.testing.contracts.catalog_samples import (
     ODD_INSTANT,
     ODD_TEXT,
     a_message,
+    a_proof,
     a_snapshot,
     a_verdict,
     after,
@@ -126,6 +127,7 @@ async def test_a_database_of_every_earlier_version_opens_with_all_it_held(path: 
         assert await tx.recorded_snapshot(SnapshotId("vs_1")) == a_snapshot("vs_1", run_id="old-run")
         assert await tx.artifact(ExportId("01")) == (an_artifact("01"),)
         assert [pin.reason for pin in await tx.pins()] == ([ODD_TEXT] if path.stem >= "version-0003" else [])
+        assert await tx.proofs(LINEAGE) == ((a_proof("p1"),) if path.stem >= "version-0004" else ())
         assert [lineage.id for lineage in await tx.lineages()] == [LINEAGE]
         assert await tx.machine_config(LINEAGE) == '{"image":"x"}'
         assert await tx.pauses(now=NOON) == (Pause(LINEAGE, None, ODD_TEXT, NOON),)

@@ -11,7 +11,13 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from flykeep.domain.errors import FlyCapacityError, FlyInvalidRequestError, FlyNotFoundError, FlyPreconditionError
+from flykeep.domain.errors import (
+    FlyCapacityError,
+    FlyInvalidRequestError,
+    FlyNotFoundError,
+    FlyPreconditionError,
+    FlyUnavailableError,
+)
 from flykeep.domain.fly import CommandResult, HostStatus, Machine, Mount, SnapshotRequest, Volume, VolumeSnapshot
 from flykeep.domain.ids import AppName, MachineId, SnapshotId, VolumeId, VolumeName
 from flykeep.domain.scratch import ScratchRule
@@ -73,6 +79,7 @@ class ScratchWorld:
     stubborn: int = 0  # so often a delete is refused after its machine went
     count: int = 0
     slow: asyncio.Event | None = None
+    deaf: bool = False  # it destroys nothing
     mount: str | None = None  # where volumes are mounted, whatever was asked for
     destroying: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -144,6 +151,8 @@ class ScratchWorld:
         return found is None if state == "destroyed" else found is not None and found.state == state
 
     async def destroy_machine(self, _app: AppName, machine_id: MachineId) -> None:
+        if self.deaf:
+            raise FlyUnavailableError("no answer")
         self.destroying.set()
         if self.slow is not None:
             await self.slow.wait()

@@ -255,6 +255,25 @@ def everything(made: ScratchParts) -> set[str]:
     return {*made.world.servers, *made.world.volumes}
 
 
+async def test_what_a_worker_may_still_write_is_removed_after_its_machine_and_not_before(made: ScratchParts) -> None:
+    made.parts.rule = one_copy(made)
+    made.parts.workers.errors = [WorkerError("it fell silent")]
+    made.world.deaf = True
+    run = await made.parts.claimed()
+    with pytest.raises(WorkerError):
+        await made.export.run(work_of(made, run))
+    kept = await made.reconcile.reconcile(is_applied=True)
+    assert [left.action for left in kept.leftovers] == ["kept: its worker machine may still be writing"]
+    assert len(made.world.servers) == 1
+    made.world.deaf = False
+    await made.parts.stores["offsite"].put(f"{kept.leftovers[0].prefix}/data.tar.zst.age.00002", b"late")
+    removed = await made.reconcile.reconcile(is_applied=True)
+    assert [left.action for left in removed.leftovers] == ["remove"]
+    assert len(removed.leftovers[0].objects) == 2
+    assert await made.parts.keys_in("offsite") == []
+    assert_nothing_left(made)
+
+
 async def test_namesakes_of_journalled_things_are_left_alone(made: ScratchParts) -> None:
     run = await made.parts.claimed()
     journal = Journal(run, made.parts.catalog, made.parts.clock)

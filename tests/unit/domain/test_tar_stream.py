@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -144,3 +145,29 @@ def test_a_damaged_header_is_refused() -> None:
 )
 def test_a_path_counts_from_the_root_of_the_volume(name: bytes, path: bytes) -> None:
     assert from_root(name) == path
+
+
+@pytest.mark.parametrize("field", [b"-512", b"\xff" * 12])
+def test_a_size_below_zero_is_refused(field: bytes) -> None:
+    info = tarfile.TarInfo("a")
+    if field.startswith(b"-"):
+        info.pax_headers = {"size": field.decode()}
+        data = written([(info, b"")], tarfile.PAX_FORMAT)
+    else:
+        block = bytearray(written([(info, b"")], tarfile.GNU_FORMAT)[:BLOCK])
+        block[124:136] = field
+        block[148:156] = b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:]))
+        data = bytes(block)
+    with pytest.raises(TruncatedStreamError, match="below zero"):
+        read(data)
+
+
+def test_a_global_header_may_comment_but_not_name(tmp_path: Path) -> None:
+    for name, is_allowed in {"comment": True, "path": False, "linkpath": False, "size": False}.items():
+        with tarfile.open(tmp_path / "tar", "w", format=tarfile.PAX_FORMAT, pax_headers={name: "7"}) as archive:
+            archive.addfile(tarfile.TarInfo("a"))
+        if is_allowed:
+            assert [entry.path for entry in read((tmp_path / "tar").read_bytes())[1]] == [b"a"]
+            continue
+        with pytest.raises(TruncatedStreamError, match="global tar header"):
+            read((tmp_path / "tar").read_bytes())

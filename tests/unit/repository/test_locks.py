@@ -60,7 +60,8 @@ def test_the_image_gets_no_development_tool() -> None:
 
 def test_every_dependency_of_the_project_is_locked() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-    needed = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["postgres"]]
+    extras = project["project"]["optional-dependencies"]
+    needed = [*project["project"]["dependencies"], *extras["postgres"], *extras["s3-sweep"]]
     developed = [entry for entry in project["dependency-groups"]["dev"] if isinstance(entry, str)]
 
     assert {normal(entry) for entry in needed} <= set(pins(read("runtime.txt")))

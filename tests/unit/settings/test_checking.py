@@ -21,7 +21,30 @@ def found(settings: Settings, level: Level) -> list[str]:
 def test_a_good_configuration_has_only_the_drill_to_mention(load: Load) -> None:
     problems = check_settings(load(environ=ALL_SET), plugins=load_notifiers(["apprise"]))
     assert [(problem.level, problem.key) for problem in problems] == [(Level.INFO, "policies.standard.drill")]
-    assert "not yet" in problems[0].message
+    assert "no drill can run here: no [worker] image" in problems[0].message
+
+
+ASKED = 'drill = { cron = "0 5 1 * *", max_age = "35d" }\n[[policies.standard.copies]]'
+SIGNER = f'[drill]\ntrusted_signers = ["{"ab" * 32}"]\n[policies.standard]'
+IMAGE = f'[worker]\nimage = "registry/flykeep@sha256:{"0" * 64}"\n[policies.standard]'
+
+
+@pytest.mark.parametrize(
+    ("more", "level"), [("", Level.WARNING), (SIGNER, Level.INFO), (IMAGE, None)], ids=["nothing", "signer", "image"]
+)
+def test_a_wanted_drill_that_cannot_run_is_a_warning_unless_somebody_else_is_trusted(
+    load: Load, changed: Change, more: str, level: Level | None
+) -> None:
+    text = changed("[[policies.standard.copies]]", ASKED)
+    if more:
+        text = text.replace("[policies.standard]", more)
+    problems = check_settings(load(text, ALL_SET), plugins=load_notifiers(["apprise"]))
+    assert [one.level for one in problems if one.key == "policies.standard.drill"] == ([level] if level else [])
+
+
+def test_a_proof_must_be_allowed_to_be_older_than_the_next_drill(load: Load, changed: Change) -> None:
+    text = changed("[[policies.standard.copies]]", ASKED.replace("35d", "30d"))
+    assert "policies.standard.drill.max_age: is 30d" in found(load(text, ALL_SET), Level.ERROR)[0]
 
 
 def test_a_max_age_within_the_longest_gap_is_an_error_with_its_line(load: Load, changed: Change) -> None:

@@ -7,6 +7,17 @@ import pytest
 
 from flykeep.domain.policy import Schedule
 from flykeep.domain.presets import PRESETS
+from flykeep.domain.probes import (
+    CommandProbe,
+    CountProbe,
+    ExistsProbe,
+    JsonProbe,
+    NewerThanProbe,
+    Probe,
+    RowFloor,
+    Sha256Probe,
+    SqliteProbe,
+)
 from flykeep.settings import InvalidSettingsError, Settings
 
 Load = Callable[..., Settings]
@@ -97,7 +108,7 @@ probes = [{ kind = "count", path = "agents", min_files = 1 }]
     hook = settings.targets[0].hooks.before_export
     assert hook is not None
     assert (hook.run, hook.timeout, hook.makes_consistent) == (("app", "--dump"), timedelta(seconds=20), True)
-    assert [(probe.kind, probe.path, probe.min_files) for probe in settings.probes[0]] == [("count", "agents", 1)]
+    assert settings.targets[0].probes == (CountProbe("agents", 1),)
 
 
 PINNED = "registry.fly.io/my-flykeep@sha256:" + "ab" * 32
@@ -117,3 +128,34 @@ def test_an_image_that_could_become_another_program_is_refused(load: Load, good:
 def test_temporary_machines_are_made_in_an_app_of_their_own_unless_it_is_written_out(load: Load, good: str) -> None:
     assert not load(good).scratch.is_in_target_app
     assert load(f'{good}\n[scratch]\nin_target_app = true\nregions = ["ams"]\n').scratch.regions == ("ams",)
+
+
+@pytest.mark.parametrize(
+    ("table", "probe"),
+    [
+        ('kind = "exists", path = "a"', ExistsProbe("a")),
+        ('kind = "json", path = "a"', JsonProbe("a")),
+        ('kind = "sqlite", path = "a"', SqliteProbe("a")),
+        ('kind = "sqlite", path = "a", rows = { users = 1 }', SqliteProbe("a", (RowFloor("users", 1),))),
+        ('kind = "newer_than", path = "a", max_age = "2h"', NewerThanProbe("a", 7200.0)),
+        (f'kind = "sha256", path = "a", sha256 = "{"AB" * 32}"', Sha256Probe("a", "ab" * 32)),
+        ('kind = "command", run = ["a", "b"]', CommandProbe(("a", "b"), 60.0)),
+        ('kind = "command", run = ["a"], timeout = "5s"', CommandProbe(("a",), 5.0)),
+    ],
+)
+def test_every_kind_of_probe_arrives_as_its_value(load: Load, good: str, table: str, probe: Probe) -> None:
+    assert load(f"{good}probes = [{{ {table} }}]\n").targets[0].probes == (probe,)
+
+
+def test_drills_elsewhere_and_their_place_are_settings(load: Load, good: str) -> None:
+    drill = load(f'{good}[drill]\ntrusted_signers = ["{"ab" * 32}"]\ndirectory = "/big"\n').drill
+    assert (drill.trusted_signers, str(drill.directory)) == (("ab" * 32,), "/big")
+    assert str(load(good).drill.directory).endswith("/drills")
+    with pytest.raises(InvalidSettingsError, match="64 lowercase"):
+        load(f'{good}[drill]\ntrusted_signers = ["AB"]\n')
+
+
+def test_a_drill_is_asked_for_by_the_file_and_not_by_a_preset(load: Load, changed: Callable[..., str]) -> None:
+    assert not load().policies["standard"].drill.is_asked
+    text = changed("[[policies.standard.copies]]", 'drill = { max_age = "40d" }\n[[policies.standard.copies]]')
+    assert load(text).policies["standard"].drill.is_asked

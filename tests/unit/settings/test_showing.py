@@ -27,8 +27,10 @@ def test_every_value_tells_where_it_comes_from(load: Load) -> None:
     assert entries["FLY_API_BASE_URL"] == ("https://api.fly.io", "default")
 
 
-def test_a_drill_is_shown_as_not_yet(load: Load) -> None:
-    assert shown(load())["policies.standard.drill.cron"] == ("0 5 1 * *", "preset production (not yet)")
+def test_a_drill_that_cannot_run_is_shown_with_the_reason(load: Load) -> None:
+    value, origin = shown(load())["policies.standard.drill.cron"]
+    assert value == "0 5 1 * *"
+    assert origin.startswith("preset production (cannot run here: no [worker] image")
 
 
 def test_a_value_of_a_parent_policy_names_the_parents_line(load: Load, good: str) -> None:

@@ -33,21 +33,31 @@ def encrypt(chunks: Iterable[bytes], write: Callable[[bytes], None], *, recipien
 def decrypt(chunks: Iterable[bytes], write: Callable[[bytes], None], *, identity: str) -> None:
     """Decrypt a stream; everything written is authenticated, but only a normal return says that it was all.
 
-    Raises IntegrityError when the stream is damaged, cut short, or not encrypted to this identity.
+    Raises IntegrityError when the stream is damaged, cut short, or not encrypted to any identity in `identity`.
     """
-    try:
-        key = pyrage.x25519.Identity.from_str(identity.strip())
-    except pyrage.IdentityError:
-        raise ConfigError(
-            "the age identity cannot be read", hint="It is one line that begins with AGE-SECRET-KEY-1."
-        ) from None
+    keys = identities_in(identity)
     source, sink = _Source(iter(chunks)), _Sink(write)
     try:
-        pyrage.decrypt_io(source, sink, [key])
+        pyrage.decrypt_io(source, sink, keys)
     except (pyrage.DecryptError, OSError) as error:  # OSError: found in the middle of the stream
         _raise_own(source, sink)
         raise IntegrityError("the age stream cannot be opened: it is damaged, cut short, or for another key") from error
     sink.end()
+
+
+def identities_in(text: str) -> list[pyrage.x25519.Identity]:
+    """The identities in the text of an identity file: one a line, `#` comments. Raises ConfigError, which repeats none.
+
+    Only X25519 identities are read.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    secrets = [line for line in lines if line and not line.startswith("#")]
+    try:
+        if secrets:
+            return [pyrage.x25519.Identity.from_str(secret) for secret in secrets]
+    except pyrage.IdentityError:
+        pass
+    raise ConfigError("the age identity cannot be read", hint="It is one line that begins with AGE-SECRET-KEY-1.")
 
 
 class _Source:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, or_, select
 
 from flykeep.adapters.db.statements import Statements
-from flykeep.adapters.db.tables import lineages, machine_configs, pauses, snapshots, verdicts
+from flykeep.adapters.db.tables import lineages, machine_configs, pauses, proofs, snapshots, verdicts
 from flykeep.domain.ids import AppName, LineageId, MachineId, VolumeName
 from flykeep.domain.target import Lineage
 from flykeep.ports.catalog import Pause
@@ -63,7 +63,7 @@ class SqlLineages:
         return None if last is None else str(last.config_json)
 
     async def forget_lineage(self, lineage_id: LineageId) -> None:
-        for table in (machine_configs, snapshots, verdicts):
+        for table in (machine_configs, proofs, snapshots, verdicts):
             await self._do.change(delete(table).where(table.c.lineage_id == lineage_id))
 
     async def _last_config(self, lineage_id: LineageId) -> Row[Any] | None:

@@ -16,9 +16,10 @@ from flykeep.domain.findings import Compliance, Finding, Message
 from flykeep.domain.fly import VolumeSnapshot
 from flykeep.domain.holds import AuditCount
 from flykeep.domain.ids import VolumeId
+from flykeep.domain.proof import Proof
 from flykeep.domain.run import Outcome, RunRequest
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The migration these tables correspond to."""
 
 metadata = MetaData(
@@ -131,6 +132,19 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
+proofs = Table(
+    "proofs",
+    metadata,
+    _id("id", primary_key=True),
+    _id("lineage_id", nullable=False),
+    Column("proof", Document(Proof), nullable=False),
+    _id("signer", nullable=False),
+    Column("is_passed", Boolean, nullable=False),
+    Column("ended_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Index("ix_proofs_lineage_id_ended_at", "lineage_id", "ended_at"),
+)
+
 lineages = Table(
     "lineages",
     metadata,
@@ -241,6 +255,7 @@ __all__ = [
     "metadata",
     "pauses",
     "pins",
+    "proofs",
     "run_steps",
     "runs",
     "snapshots",

@@ -6,8 +6,9 @@ from flykeep.adapters.db.alerts import SqlAlerts
 from flykeep.adapters.db.backups import SqlBackups
 from flykeep.adapters.db.holds import SqlHolds
 from flykeep.adapters.db.lineages import SqlLineages, SqlPauses
+from flykeep.adapters.db.proofs import SqlProofs
 from flykeep.adapters.db.runs import SqlRunLedger
 
 
-class SqlTransaction(SqlRunLedger, SqlBackups, SqlHolds, SqlLineages, SqlPauses, SqlAlerts):
+class SqlTransaction(SqlRunLedger, SqlBackups, SqlHolds, SqlProofs, SqlLineages, SqlPauses, SqlAlerts):
     """ports.catalog.Transaction; valid until the context that gave it ends."""

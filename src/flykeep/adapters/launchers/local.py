@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from datetime import timedelta
 from typing import NoReturn
 
+from flykeep.adapters.child_environment import child_environment
 from flykeep.adapters.launchers.wire import (
     AnyOrder,
     DrilledLine,
     ExportedLine,
+    ExtractedLine,
     FailureLine,
     ImportedLine,
     IndexedLine,
@@ -35,6 +37,8 @@ from flykeep.ports.worker import (
     DrillResult,
     ExportOrder,
     ExportResult,
+    ExtractOrder,
+    ExtractResult,
     IndexOrder,
     Progress,
     ReachOrder,
@@ -47,21 +51,6 @@ _DEFAULT_COMMAND = (sys.executable, "-m", "flykeep.worker")
 _GRACE = timedelta(seconds=45)  # longer than a worker takes to abort its upload by itself
 _LINE_LIMIT_BYTES = 64 << 20  # a result names every file that changed
 _LAST_WORDS_LINES = 20
-_PASSED_ON = (
-    "PATH",
-    "HOME",
-    "TMPDIR",
-    "TZ",
-    "LD_LIBRARY_PATH",
-    "PYTHONPATH",
-    "VIRTUAL_ENV",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
-    "COVERAGE_PROCESS_START",
-)  # everything else stays here: the daemon's own environment holds its secrets
 
 
 class LocalWorkers:
@@ -82,10 +71,7 @@ class LocalWorkers:
         self._clock = clock
         self._command = command
         self._grace = grace
-        self._environment = {name: environment[name] for name in _PASSED_ON if name in environment} | {
-            "LANG": "C.UTF-8",
-            "PYTHONUNBUFFERED": "1",
-        }
+        self._environment = child_environment(environment)
 
     async def export(self, order: ExportOrder, *, on_progress: Callable[[Progress], None]) -> ExportResult:
         line = await self._finish(order, on_progress)
@@ -98,6 +84,10 @@ class LocalWorkers:
     async def drill(self, order: DrillOrder, *, on_progress: Callable[[Progress], None]) -> DrillResult:
         line = await self._finish(order, on_progress)
         return line.result if isinstance(line, DrilledLine) else nonsense(line)
+
+    async def extract(self, order: ExtractOrder, *, on_progress: Callable[[Progress], None]) -> ExtractResult:
+        line = await self._finish(order, on_progress)
+        return line.result if isinstance(line, ExtractedLine) else nonsense(line)
 
     async def reach(self, order: ReachOrder) -> ReachResult:
         line = await self._finish(order, lambda _: None)

@@ -20,6 +20,7 @@ from flykeep.ports.importing import ImportOrder, ImportResult, PlaceOrder, Place
 from flykeep.ports.worker import (
     DrillResult,
     ExportResult,
+    ExtractResult,
     Order,
     Progress,
     ReachResult,
@@ -55,6 +56,13 @@ class IndexedLine:
 
     result: int
     kind: Literal["index"] = "index"
+    type: Literal["result"] = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractedLine:
+    result: ExtractResult
+    kind: Literal["extract"] = "extract"
     type: Literal["result"] = "result"
 
 
@@ -107,7 +115,9 @@ class PlacedLine:
 
 
 AnyOrder = Order | ImportOrder | PlaceOrder
-ResultLine = ExportedLine | VerifiedLine | IndexedLine | ReachedLine | DrilledLine | ImportedLine | PlacedLine
+ResultLine = (
+    ExportedLine | VerifiedLine | IndexedLine | ExtractedLine | ReachedLine | DrilledLine | ImportedLine | PlacedLine
+)
 Line = ProgressLine | ResultLine | FailureLine
 
 _ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Annotated[AnyOrder, Field(discriminator="kind")])

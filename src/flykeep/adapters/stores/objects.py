@@ -78,41 +78,47 @@ class BulkStore:
 
         Raises StoreNotFoundError, and IntegrityError when fewer bytes come than the store announced.
         """
-        size = self.size_bytes(key)
-        position, attempts = 0, 0
-        while position < size:
+        return self.read_part(key, 0, self.size_bytes(key))
+
+    def read_part(
+        self, key: str, start: int, length: int, *, first_window_bytes: int = _WINDOW_BYTES
+    ) -> Iterator[bytes]:
+        """Exactly `length` bytes from `start`, as `read` does it, in windows that double from the first on.
+
+        Close the iterator where the rest is not wanted: no further window is asked for. Where the server ignores
+        ranges the whole object is read and cut. Source: rclone serve s3 answers 200.
+        """
+        check_key(key)
+        position, end, attempts, window_bytes = start, start + length, 0, first_window_bytes
+        while position < end:
             before = position
             try:
-                for chunk in self._window(key, position, min(_WINDOW_BYTES, size - position)):
+                for chunk in self._window(key, position, min(window_bytes, end - position)):
                     position += len(chunk)
                     yield chunk
+                window_bytes = min(2 * window_bytes, _WINDOW_BYTES)
             except StoreUnavailableError:
                 attempts = 1 if position > before else attempts + 1
                 if attempts >= _READ_ATTEMPTS:
                     raise
             except _RangeIgnoredError:
-                yield from self._whole(key, size)
-                return
+                for chunk in _cut(self._whole(key), position, end):
+                    position += len(chunk)
+                    yield chunk
+                break
             if position == before and attempts == 0:
                 break
-        if position != size:
+        if position != end:
             raise IntegrityError(
-                "An object ended early.", facts={"store": self._order.name, "key": key, "expected_bytes": size}
+                "An object ended early.", facts={"store": self._order.name, "key": key, "expected_bytes": end}
             )
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        """At most `length` bytes from `start`; fewer only where the object ends first.
-
-        Where the server ignores ranges the whole object is read and cut. Source: rclone serve s3 answers 200.
-        """
+        """At most `length` bytes from `start`; fewer only where the object ends first."""
         check_key(key)
         if length <= 0 or start >= (size := self.size_bytes(key)):
             return b""
-        wanted = min(length, size - start)
-        try:
-            return b"".join(self._window(key, start, wanted))
-        except _RangeIgnoredError:
-            return _cut(self._whole(key, size), start, wanted)
+        return b"".join(self.read_part(key, start, min(length, size - start)))
 
     def honours_ranges(self, key: str) -> bool:
         """Whether asking for a part of this object of at least two bytes brings that part alone."""
@@ -154,18 +160,12 @@ class BulkStore:
         for chunk in self._translator.pull("read an object", key, stream):
             yield bytes(chunk)
 
-    def _whole(self, key: str, size: int) -> Iterator[bytes]:
+    def _whole(self, key: str) -> Iterator[bytes]:
         store = open_store(self._order, request_timeout=_WHOLE_BODY_TIMEOUT, retries=self._retries)
         got = self._translator.call("read an object", key, lambda: obstore.get(store, key))
         stream = cast("Iterator[bytes]", iter(got.stream(min_chunk_size=_CHUNK_BYTES)))
-        seen = 0
         for chunk in self._translator.pull("read an object", key, stream):
-            seen += len(chunk)
             yield bytes(chunk)
-        if seen != size:
-            raise IntegrityError(
-                "An object ended early.", facts={"store": self._order.name, "key": key, "expected_bytes": size}
-            )
 
 
 class _RangeIgnoredError(Exception):
@@ -189,12 +189,11 @@ class _Source:
             raise
 
 
-def _cut(chunks: Iterator[bytes], start: int, length: int) -> bytes:
-    kept, position = bytearray(), 0
+def _cut(chunks: Iterator[bytes], start: int, end: int) -> Iterator[bytes]:
+    position = 0
     for chunk in chunks:
-        begin, end = max(start - position, 0), start + length - position
-        kept += chunk[begin : max(end, 0)]
+        if piece := chunk[max(start - position, 0) : max(end - position, 0)]:
+            yield piece
         position += len(chunk)
-        if position >= start + length:
-            break
-    return bytes(kept)
+        if position >= end:
+            return

@@ -9,7 +9,7 @@ from flykeep.domain.artifact import Lock
 from flykeep.domain.errors import StateError
 from flykeep.domain.findings import Delivery, FindingCode, Verdict
 from flykeep.domain.holds import AuditAction, AuditCount, AuditEntry, Pin
-from flykeep.domain.ids import ExportId, LineageId, MachineId, RunId, SnapshotId
+from flykeep.domain.ids import ExportId, LineageId, MachineId, ProofId, RunId, SnapshotId
 from flykeep.ports.catalog import Catalog, Pause
 from flykeep.testing.contracts.catalog_samples import (
     LINEAGE,
@@ -20,6 +20,7 @@ from flykeep.testing.contracts.catalog_samples import (
     a_finding,
     a_lineage,
     a_message,
+    a_proof,
     a_snapshot,
     a_verdict,
     after,
@@ -136,6 +137,23 @@ async def a_forgotten_lineage_leaves_no_machine_snapshot_or_verdict(catalog: Cat
         assert len(await tx.recorded_snapshots(OTHER_LINEAGE)) == 1
         assert await tx.machine_config(OTHER_LINEAGE) == "{}"
         assert len(await tx.lineages()) == 2
+
+
+async def proofs_come_back_exactly_newest_first_and_by_outcome(catalog: Catalog) -> None:
+    async with catalog.transaction() as tx:
+        old, failed = a_proof("p1"), a_proof("p2", ended_at=after(5), reason=ODD_TEXT)
+        for proof in (failed, old, a_proof("p3", ended_at=after(1))):
+            await tx.record_proof(proof)
+        await tx.record_proof(replace(old, recorded_at=after(9)))
+        assert await tx.proof(failed.proof.proof_id) == failed
+        assert await tx.proof(ProofId("p9")) is None
+        assert [one.proof.proof_id for one in await tx.proofs(LINEAGE)] == ["p2", "p3", "p1"]
+        assert [one.proof.proof_id for one in await tx.proofs(LINEAGE, is_passed=True, limit=1)] == ["p3"]
+        assert await tx.proofs(LINEAGE, is_passed=False) == (failed,)
+        assert await tx.proof(old.proof.proof_id) == replace(old, recorded_at=after(9))
+        assert await tx.proofs(OTHER_LINEAGE) == ()
+        await tx.forget_lineage(LINEAGE)
+        assert await tx.proofs(LINEAGE) == ()
 
 
 async def lineages_are_sorted_by_label_then_machine(catalog: Catalog) -> None:
@@ -301,6 +319,7 @@ RECORD_CHECKS: tuple[Callable[[Catalog], Awaitable[None]], ...] = (
     a_pin_holds_until_it_is_taken_out,
     the_audit_keeps_everything_in_order,
     a_forgotten_lineage_leaves_no_machine_snapshot_or_verdict,
+    proofs_come_back_exactly_newest_first_and_by_outcome,
     lineages_are_sorted_by_label_then_machine,
     a_machine_configuration_is_kept_when_it_differs_from_the_last,
     a_pause_holds_until_its_end_or_until_resumed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from flykeep.domain.agreement import Comparison, Difference
 from flykeep.domain.artifact import (
     Artifact,
     ArtifactOrigin,
@@ -32,12 +33,23 @@ from flykeep.domain.ids import (
     IncidentId,
     LineageId,
     MachineId,
+    ProofId,
     RunId,
     SnapshotId,
     VolumeId,
     VolumeName,
 )
 from flykeep.domain.policy import JobKind
+from flykeep.domain.probes import ProbeOutcome
+from flykeep.domain.proof import (
+    Against,
+    Contents,
+    DrillSource,
+    Proof,
+    ProofOutcome,
+    RecordedProof,
+    Timing,
+)
 from flykeep.domain.run import Run, RunRequest, RunState, Slot
 from flykeep.domain.target import Lineage
 from flykeep.ports.catalog import RecordedSnapshot
@@ -160,6 +172,32 @@ def an_artifact(export_id: str, *, store: str = "main", lineage_id: LineageId = 
         manifest=a_manifest(export_id, lineage_id=lineage_id),
         recorded_at=ODD_INSTANT,
     )
+
+
+def a_proof(proof_id: str, *, ended_at: datetime = NOON, reason: str | None = None) -> RecordedProof:
+    """Passed where there is no `reason`."""
+    against = Against(
+        ExportId("01"), "main", ODD_INSTANT, Comparison(1, 2, 3, 4, 1, (Difference(ODD_TEXT, "differs"),))
+    )
+    proof = Proof(
+        proof_id=ProofId(proof_id),
+        lineage_id=LINEAGE,
+        app=AppName("my-crocbot"),
+        volume_name=VolumeName("crocbot_data"),
+        volume_id=VolumeId("vol_1"),
+        policy="critical",
+        source=DrillSource("snapshot", ODD_INSTANT, snapshot_id=SnapshotId("vs_1")),
+        started_at=ended_at - timedelta(minutes=5),
+        ended_at=ended_at,
+        flykeep_version="0.1.0",
+        outcome=ProofOutcome.FAILED if reason else ProofOutcome.PASSED,
+        reason=reason,
+        contents=Contents(3, 22),
+        probes=(ProbeOutcome("json crocbot.json", is_passed=True, detail=ODD_TEXT),),
+        against=against,
+        timings=(Timing("volume", 1200, is_restore=True),),
+    )
+    return RecordedProof(proof, "c3" * 32, ODD_INSTANT)
 
 
 def a_lineage(

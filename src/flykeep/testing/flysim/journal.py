@@ -10,7 +10,7 @@ from typing import Any
 
 REDACTED = "<redacted>"
 MEANT_WRONG_HEADER = "x-flysim-meant-wrong"
-_SECRET_KEYS = frozenset({"header", "token", "value"})
+_SECRET_KEYS = frozenset({"header", "stdin", "token", "value"})
 
 
 @dataclass(frozen=True, slots=True)
