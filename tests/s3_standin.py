@@ -37,6 +37,7 @@ class Contents:
     refuse_keys_with: str | None = None
     part_seen: threading.Event = field(default_factory=threading.Event)
     parts_seen: int = 0
+    sent_bytes: int = 0  # of objects, whether the reader took them or went away
     discards: bool = False
     directory: Path | None = None  # with `discards`: where bodies are written, as one file per object
 
@@ -111,8 +112,7 @@ class Handler(socketserver.StreamRequestHandler):
         upload.parts[int(query["partNumber"])] = b"" if held.discards else body
         return 200, {"ETag": f'"{query["partNumber"]}"'}, b""
 
-    @staticmethod
-    def _read(method: str, data: bytes, wanted: str | None) -> tuple[int, dict[str, str], bytes]:
+    def _read(self, method: str, data: bytes, wanted: str | None) -> tuple[int, dict[str, str], bytes]:
         extra, status = {"ETag": '"x"'}, 200
         if wanted and (found := re.fullmatch(r"bytes=(\d+)-(\d*)", wanted)):
             start = int(found.group(1))
@@ -122,6 +122,7 @@ class Handler(socketserver.StreamRequestHandler):
         if method == "HEAD":
             extra["Content-Length"] = str(len(data))
             return status, extra, b""
+        self.server.contents.sent_bytes += len(data)
         return status, extra, data
 
 

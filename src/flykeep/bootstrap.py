@@ -25,11 +25,13 @@ from flykeep.domain.ids import AppName
 from flykeep.domain.policy import JobKind
 from flykeep.domain.scratch import ScratchRule
 from flykeep.jobs.alerting import Alerting, Recipient
+from flykeep.jobs.authentic import ArtifactStores
 from flykeep.jobs.check import CheckJob
 from flykeep.jobs.delivery import Outbox
 from flykeep.jobs.doctor import Doctor
 from flykeep.jobs.export import BoundStore, ExportJob, ExportSettings
 from flykeep.jobs.facts import FactReader
+from flykeep.jobs.get import GetJob
 from flykeep.jobs.locating import Located
 from flykeep.jobs.reconcile import ReconcileJob
 from flykeep.jobs.runner import Jobs, Runner
@@ -77,6 +79,7 @@ class Application:
     check: CheckJob
     reconcile: ReconcileJob
     verify: VerifyJob
+    get: GetJob
     doctor: Doctor
 
 
@@ -142,6 +145,7 @@ def _assemble(
     work = _export_settings(settings)
     source = _snapshot_source(settings, scratch, snapshot, catalog, clock)
     signer, index_key = keys.signer, keys.index_key
+    identity, deadline = _identity(settings), settings.worker.deadline
     export = ExportJob(fly, access, workers, stores, catalog, clock, ids, signer, index_key, work, source)
     jobs = Jobs(
         for_target={
@@ -168,9 +172,8 @@ def _assemble(
         check=check,
         reconcile=reconcile,
         doctor=Doctor(fly, access, workers, catalog, plain_stores, notifiers, settings.targets, clock, ids),
-        verify=VerifyJob(
-            workers, stores, catalog, clock, settler, keys.index_key, _identity(settings), settings.worker.deadline
-        ),
+        verify=VerifyJob(workers, stores, catalog, clock, settler, index_key, identity, deadline),
+        get=GetJob(workers, ArtifactStores(stores, settler), index_key, identity, deadline),
     )
 
 

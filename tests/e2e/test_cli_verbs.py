@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import sqlite3
 from collections.abc import AsyncIterator
@@ -84,6 +85,9 @@ async def with_an_artifact(told: Story) -> None:
     told.kit.extra["AGE_IDENTITY"] = f"AGE-SECRET-KEY-{identity}"
     told.kit.edit("[encryption]\n", '[encryption]\nidentity_secret = "AGE_IDENTITY"\n')
     await told.tell("contents", "artifact", "verify", export_id, "--level", "contents")
+    got = ("artifact", "get", export_id, "--path", "crocbot.json", "--to", str(told.kit.directory / "got"))
+    await told.tell("get", *got)
+    await told.tell("get again", *got)
 
 
 async def afterwards(told: Story) -> None:
@@ -201,6 +205,15 @@ class TestArtifacts:
         assert story.code("contents refused") == 2
         assert "identity_secret" in story["contents refused"]["error"]["hint"]
         assert story["contents"]["verified"]["entries_compared"] > story["bytes"]["verified"]["entries_compared"]
+
+    async def test_a_file_comes_back_and_is_not_replaced_unasked(self, story: Story) -> None:
+        listed = next(file for file in story["files"]["files"] if file["path"] == "crocbot.json")
+        content = (Path(story["get"]["directory"]) / "crocbot.json").read_bytes()
+
+        assert story.code("get") == 0
+        assert story["get"]["restored"]["files"] == 1
+        assert hashlib.sha256(content).hexdigest() == listed["sha256"]
+        assert (story.code("get again"), story["get again"]["error"]["code"]) == (4, "refused.guard")
 
 
 class TestActing:

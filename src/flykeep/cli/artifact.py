@@ -1,4 +1,4 @@
-"""`flykeep artifact show|files|verify ID`: look into one artifact."""
+"""`flykeep artifact show|files|verify ID`: look into one artifact; `get` has a module of its own."""
 
 from __future__ import annotations
 
@@ -8,24 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from flykeep.cli import artifact_get
 from flykeep.cli.artifacts import stored_bytes, summary
 from flykeep.cli.context import Common, console, print_document, with_application
+from flykeep.cli.one_artifact import ArtifactId, FromStore, find_artifact
 from flykeep.cli.progress import ProgressView
 from flykeep.cli.render import bytes_text, instant_text
 from flykeep.domain.artifact import Artifact, IndexEntry
 from flykeep.domain.documents import Plain, plain
-from flykeep.domain.errors import NotFoundError
-from flykeep.domain.ids import ExportId
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
-
-_ID = Annotated[
-    str, typer.Argument(metavar="ID", help="The export id of the artifact, as `flykeep artifacts` lists it.")
-]
-_STORE = Annotated[
-    str | None, typer.Option("--store", help="Look at the copy in this store; without it at the first copy.")
-]
 
 
 class Level(StrEnum):
@@ -44,12 +37,14 @@ _LEVEL = Annotated[
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
-        help="Look into one artifact: its description, its files, or a proof that it is whole.", no_args_is_help=True
+        help="Look into one artifact: its description, its files, or a proof that it is whole. Fetch files of it.",
+        no_args_is_help=True,
     )
     app.add_typer(group, name="artifact")
+    artifact_get.register(group)
 
     @group.command()
-    def show(ctx: typer.Context, artifact_id: _ID, store: _STORE = None) -> None:
+    def show(ctx: typer.Context, artifact_id: ArtifactId, store: FromStore = None) -> None:
         """Show what it holds, where it came from, and whether it counts as a backup."""
 
         async def action(application: Application, options: Common) -> int:
@@ -65,9 +60,9 @@ def register(app: typer.Typer) -> None:
     @group.command()
     def files(
         ctx: typer.Context,
-        artifact_id: _ID,
+        artifact_id: ArtifactId,
         grep: Annotated[str | None, typer.Option(help="Show only paths that contain this text.")] = None,
-        store: _STORE = None,
+        store: FromStore = None,
     ) -> None:
         """List its files from the index; data is not downloaded."""
 
@@ -80,9 +75,9 @@ def register(app: typer.Typer) -> None:
     @group.command()
     def verify(
         ctx: typer.Context,
-        artifact_id: _ID,
+        artifact_id: ArtifactId,
         level: _LEVEL = Level.BYTES,
-        store: _STORE = None,
+        store: FromStore = None,
     ) -> None:
         """Prove that it is what was written; exit 7 where it is not."""
 
@@ -100,16 +95,6 @@ def register(app: typer.Typer) -> None:
             return 0
 
         with_application(ctx, action)
-
-
-async def find_artifact(application: Application, artifact_id: str, store: str | None) -> Artifact:
-    """Raises NotFoundError where the catalog holds no such artifact, or none in that store."""
-    async with application.catalog.transaction() as tx:
-        copies = await tx.artifact(ExportId(artifact_id))
-    for copy in copies:
-        if store in {None, copy.store}:
-            return copy
-    raise NotFoundError(f"there is no artifact {artifact_id}" + (f" in store {store}" if store else ""))
 
 
 async def _files(application: Application, options: Common, artifact: Artifact, grep: str | None) -> int:

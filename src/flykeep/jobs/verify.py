@@ -10,6 +10,7 @@ from typing import Literal
 
 from flykeep.domain.artifact import Artifact, IndexEntry
 from flykeep.domain.errors import ConfigError, IntegrityError, StoreNotFoundError
+from flykeep.jobs.authentic import ArtifactStores
 from flykeep.jobs.export import BoundStore
 from flykeep.jobs.settle import Settler
 from flykeep.ports.catalog import Catalog
@@ -52,10 +53,7 @@ class VerifyJob:
         return result
 
     async def _verify(self, artifact: Artifact, level: str, on_progress: Callable[[Progress], None]) -> VerifyResult:
-        bound = self._store(artifact)
-        signed = await self.settler.read(bound.store, artifact.manifest_key)
-        if signed is None or signed.manifest != artifact.manifest:
-            raise IntegrityError("the stored manifest is not the one that was recorded")
+        bound = await self._artifacts.authentic(artifact)
         if level == "manifest":
             return await self._compare_sizes(artifact, bound)
         return await self.workers.verify(self._order(artifact, bound, level), on_progress=on_progress)
@@ -84,7 +82,7 @@ class VerifyJob:
             index=artifact.manifest.index,
             level=depth,
             identity=identity if depth == "contents" else None,
-            index_identity=self.index_key.identity() if is_encrypted else None,
+            index_identity=self._index_identity(identity) if is_encrypted and depth == "contents" else None,
             is_encrypted=is_encrypted,
             totals=artifact.manifest.totals,
             deadline_s=self.deadline.total_seconds(),
@@ -97,22 +95,22 @@ class VerifyJob:
         is_encrypted = artifact.manifest.encryption == "age"
         return self.workers.index(
             IndexOrder(
-                store=self._store(artifact).order,
+                store=self._artifacts.of(artifact).order,
                 index=artifact.manifest.index,
-                identity=self.index_key.identity() if is_encrypted else None,
+                identity=self._index_identity(self.identity()) if is_encrypted else None,
                 is_encrypted=is_encrypted,
                 contains=contains,
                 deadline_s=self.deadline.total_seconds(),
             )
         )
 
-    def _store(self, artifact: Artifact) -> BoundStore:
-        bound = self.stores.get(artifact.store)
-        if bound is None:
-            raise ConfigError(
-                f"store {artifact.store!r} is not configured any more", hint="Add it again under [stores]."
-            )
-        return bound
+    @property
+    def _artifacts(self) -> ArtifactStores:
+        return ArtifactStores(self.stores, self.settler)
+
+    def _index_identity(self, identity: str | None) -> str:
+        """The daemon's own key; beside it the operator's, for indexes that an earlier daemon's key was to open."""
+        return "\n".join(key for key in (self.index_key.identity(), identity) if key)
 
     async def _remember(self, artifact: Artifact) -> None:
         async with self.catalog.transaction() as tx:

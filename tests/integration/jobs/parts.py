@@ -19,8 +19,10 @@ from flykeep.domain.ids import OwnerId, RunId
 from flykeep.domain.policy import CopyRule, JobKind, Policy, TargetRule
 from flykeep.domain.run import Run, RunRequest, RunState, Slot, Step
 from flykeep.domain.target import Lineage
+from flykeep.jobs.authentic import ArtifactStores
 from flykeep.jobs.context import Journal, TargetWork
 from flykeep.jobs.export import BoundStore, ExportJob, ExportSettings
+from flykeep.jobs.get import GetJob
 from flykeep.jobs.reconcile import ReconcileJob
 from flykeep.jobs.runner import Jobs, Runner
 from flykeep.jobs.settle import Settler
@@ -34,6 +36,8 @@ from flykeep.ports.worker import (
     CompressionOrder,
     ExportOrder,
     ExportResult,
+    ExtractOrder,
+    ExtractResult,
     IndexOrder,
     Progress,
     ReachOrder,
@@ -107,6 +111,11 @@ class MemoryWorkers:
         if self.errors:
             raise self.errors.pop(0)
         return VerifyResult(order.level, 9, 1)
+
+    async def extract(self, order: ExtractOrder, *, on_progress: Callable[[Progress], None]) -> ExtractResult:
+        self.orders.append(order)
+        on_progress(Progress("restoring files", 0, 4, 0))
+        return ExtractResult(1, 1, 1, 9)
 
     async def reach(self, order: ReachOrder) -> ReachResult:
         raise NotImplementedError
@@ -191,6 +200,11 @@ class Parts:
             lambda: self.identity,
             timedelta(hours=1),
         )
+
+    @property
+    def get(self) -> GetJob:
+        artifacts = ArtifactStores(self.bound, self.settler)
+        return GetJob(self.workers, artifacts, self.keys.index_key, lambda: self.identity, timedelta(hours=1))
 
     @property
     def runner(self) -> Runner:
