@@ -40,6 +40,7 @@ _SPEED = 50
 class Death:
     """Where to die: `when` is before, after, during, or committed (the transaction of the call).
 
+    `call` `*` is any call, whenever but before: that is the same moment as after the last one.
     `kind` is that of the run that makes the call, `key` the end of a store's key.
     """
 
@@ -59,6 +60,7 @@ class Order:
     output: str
     verb: tuple[str, ...] = ()
     death: Death | None = None
+    speed: int = _SPEED
 
     def to_line(self) -> str:
         return json.dumps(asdict(self)) + "\n"
@@ -73,11 +75,13 @@ class Order:
 class QuickClock(SystemClock):
     """Hours of waiting pass in minutes; what the time of day is stays true."""
 
+    speed = _SPEED
+
     def monotonic(self) -> float:
-        return super().monotonic() * _SPEED
+        return super().monotonic() * self.speed
 
     async def sleep(self, duration: timedelta) -> None:
-        await super().sleep(duration / _SPEED)
+        await super().sleep(duration / self.speed)
 
 
 @dataclass
@@ -90,7 +94,7 @@ class Reaper:
     def saw(self, when: str, call: str, *arguments: object) -> None:
         wanted = self.death
         kind = structlog.contextvars.get_contextvars().get("kind")
-        is_wanted = (
+        is_wanted = (wanted.call == "*" and when != "before") or (
             (when, call) == (wanted.when, wanted.call)
             and wanted.kind in {None, kind}
             and any(isinstance(one, str) and one.endswith(wanted.key) for one in ("", *arguments))
@@ -160,6 +164,8 @@ def watch_ports(reaper: Reaper) -> None:
     replaced: dict[str, Any] = {
         "open_catalog": catalog,
         "FlyClient": built("fly", bootstrap.FlyClient),
+        "FlyScratch": built("scratch", bootstrap.FlyScratch),
+        "FlyMachineWorkers": built("machine_workers", bootstrap.FlyMachineWorkers),
         "LocalWorkers": built("workers", bootstrap.LocalWorkers),
         "RetryingStore": built("store", bootstrap.RetryingStore),
         "_notifiers": lambda *given: {
@@ -185,12 +191,18 @@ def live(order: Order) -> int:
     os.environ.clear()
     os.environ.update(order.environment)
     bootstrap.SystemClock = QuickClock  # type: ignore[misc]
+    QuickClock.speed = order.speed
+    reaper = Reaper(order.death) if order.death is not None else None
+    if reaper is not None:
+        watch_ports(reaper)
     if order.verb:
         sys.argv = ["flykeep", *order.verb]
-        flykeep_main()
+        try:
+            flykeep_main()
+        finally:
+            if reaper is not None:
+                sys.stderr.write(f"\nmoments: {reaper.seen}\n")
         return 0
-    if order.death is not None:
-        watch_ports(Reaper(order.death))
     try:
         asyncio.run(daemon())
     except FlykeepError as error:

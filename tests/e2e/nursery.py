@@ -247,13 +247,13 @@ class Household:
         """One verb to its end, as a child of the nursery."""
         return await (await self.begin(self.nursery, *words)).ended()
 
-    async def begin(self, nursery: Nursery, *words: str) -> Verb:
-        """A verb that goes on while the test looks."""
+    async def begin(self, nursery: Nursery, *words: str, death: Death | None = None, speed: int = 50) -> Verb:
+        """A verb that goes on while the test looks, or dies where it should."""
         self.verbs += 1
         log, output = (self.kit.directory / f"verb-{self.verbs}.{end}" for end in ("log", "out"))
         for path in (log, output):
             path.touch()
-        order = Order(self.kit.environment, log=str(log), output=str(output), verb=words)
+        order = Order(self.kit.environment, log=str(log), output=str(output), verb=words, death=death, speed=speed)
         return Verb(await nursery.birth(order), nursery, log, output)
 
     def _is_at_rest(self, life: Life) -> bool:

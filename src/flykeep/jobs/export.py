@@ -20,7 +20,7 @@ from flykeep.jobs.committing import Committer, Taken
 from flykeep.jobs.context import TargetWork
 from flykeep.jobs.export_result import outcome_of
 from flykeep.jobs.hooks import HookRunner
-from flykeep.jobs.scratch_steps import unremoved
+from flykeep.jobs.scratch_steps import may_still_write
 from flykeep.jobs.settle import BEGUN, COMMITTED, SETTLED, Settled, Settler, export_intents
 from flykeep.jobs.snapshot_source import SnapshotSource
 from flykeep.ports.catalog import Catalog
@@ -206,7 +206,7 @@ class ExportJob:
 
     async def _settle(self, work: TargetWork, store: Store, prefix: str) -> Settled | None:
         async with self.catalog.transaction() as tx:
-            if unremoved(await tx.steps(work.run.id)):
+            if may_still_write(await tx.steps(work.run.id)):
                 return None
         return await Settler(self.catalog, self.clock, self.signer).settle(store, prefix)
 

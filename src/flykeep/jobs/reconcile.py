@@ -15,7 +15,7 @@ from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Outcome, Run, RunState, Step
 from flykeep.jobs.context import OrgWork
 from flykeep.jobs.orphans import close_orphan, orphans_of
-from flykeep.jobs.scratch_steps import unremoved
+from flykeep.jobs.scratch_steps import may_still_write
 from flykeep.jobs.scratch_sweep import ScratchLeftover, ScratchSweep
 from flykeep.jobs.settle import SETTLED, ExportIntent, Settler, unsettled
 from flykeep.jobs.upload_sweep import Unswept, UploadLeftover, UploadReport, UploadSweep
@@ -148,7 +148,7 @@ class ReconcileJob:
 
     async def _may_still_be_written(self, run_id: RunId) -> bool:
         async with self.catalog.transaction() as tx:
-            return bool(unremoved(await tx.steps(run_id)))
+            return may_still_write(await tx.steps(run_id))
 
     async def _journal_settled(self, run_id: RunId, store: str) -> None:
         async with self.catalog.transaction() as tx:

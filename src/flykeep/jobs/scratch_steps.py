@@ -62,6 +62,11 @@ def unremoved(steps: Sequence[Step]) -> tuple[ScratchIntent, ...]:
     return tuple(intent for intent in scratch_intents(steps) if intent.name in late)
 
 
+def may_still_write(steps: Sequence[Step]) -> bool:
+    """Whether a worker that has an order may live: it gets none before its machine's id is journalled."""
+    return any(intent.kind == "machine" and intent.id is not None for intent in unremoved(steps))
+
+
 def taken_places(steps: Sequence[Step]) -> int:
     """1 while the run has a place for a temporary machine, else 0."""
     last = next((step.name for step in reversed(steps) if step.name in {PLACE, REMOVED}), None)

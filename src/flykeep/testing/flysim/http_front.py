@@ -217,6 +217,8 @@ class Front:
             http_volumes.migrate_all(call)
         elif kind is FaultKind.HOST_UNREACHABLE and app:
             self._world.set_host_status(app, "unreachable")
+        elif kind is FaultKind.MACHINE_LOST and "machine_id" in call.path:
+            self._machines.lose(call.machine)
         elif kind is FaultKind.LEASE_HELD and "machine_id" in call.path:
             self._world.hold_lease(call.machine)
 

@@ -153,6 +153,14 @@ class Machines:
         machine.state = into
         self._world.record_event(machine, "stop", into)
 
+    def lose(self, machine: Machine) -> None:
+        """Let its program die, as the kernel's want of memory kills one; nothing happens where none runs."""
+        if machine.main_process is not None:
+            self._end_main(machine)
+            exited = {"exit_code": 137, "guest_exit_code": 137, "signal": 9, "oom_killed": True}
+            machine.state = "stopped"
+            self._world.record_event(machine, "exit", "stopped", request={"exit_event": exited, "restart_count": 0})
+
     def update(self, machine: Machine, body: JsonObject) -> None:
         """Replace the whole configuration; mounts must stay as they are."""
         self._refuse_sick(machine)
