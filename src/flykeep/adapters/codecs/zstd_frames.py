@@ -18,6 +18,11 @@ else:
 
 _JOB_BYTES = 2 << 20  # the default of several MiB per thread costs 120 MiB and more
 _OUTPUT_BYTES = 1 << 20
+_TABLE_LOGS = {3: (16, 15)}
+"""By level: the sizes of the two search tables, as powers of two, where zstd's own do not fit a core's cache.
+
+Level 3 works in two tables of 512 and 256 KiB; in two of 256 and 128 it needs an eighth less time for 1 % more bytes.
+"""
 
 
 class FrameWriter:
@@ -29,6 +34,8 @@ class FrameWriter:
     def __init__(self, *, level: int, threads: int, frame_bytes: int) -> None:
         parameter = zstd.CompressionParameter
         options: dict[int, int] = {parameter.compression_level: level, parameter.checksum_flag: 1}
+        if level in _TABLE_LOGS:
+            options[parameter.hash_log], options[parameter.chain_log] = _TABLE_LOGS[level]
         if threads:
             options |= {parameter.nb_workers: threads, parameter.job_size: _JOB_BYTES}
         self._compressor = zstd.ZstdCompressor(options=options)
