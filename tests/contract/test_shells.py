@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from flykeep.adapters.shells.running import Ended
+from flykeep.adapters.shells.running import Ended, RunningCommand
 from flykeep.domain.errors import FlykeepError, SshError, WorkerError
 from flykeep.worker.machine import Shell, shell_on
 from tests.sshd import Sshd, running_sshd
@@ -35,8 +35,14 @@ def shell(where: str, request: pytest.FixtureRequest) -> Iterator[Shell]:
         yield found
 
 
+def started(shell: Shell, script: bytes) -> RunningCommand:
+    command = shell.start()
+    command.give(script)
+    return command
+
+
 def run(shell: Shell, script: bytes) -> tuple[bytes, Ended]:
-    command, pieces = shell.start(script), list[bytes]()
+    command, pieces = started(shell, script), list[bytes]()
     try:
         ended = command.output(stall_s=30, on_chunk=pieces.append)
     finally:
@@ -61,7 +67,7 @@ def test_more_output_than_any_buffer_holds_arrives_whole(shell: Shell) -> None:
 
 
 def test_a_killed_command_ends_its_output_and_is_lost(shell: Shell, where: str) -> None:
-    command = shell.start(b"echo begun; sleep 600; echo never\n")
+    command = started(shell, b"echo begun; sleep 600; echo never\n")
     buffer = memoryview(bytearray(6))
     assert command.fill(buffer, stall_s=30) == 6
     killer = threading.Timer(0.01, command.kill)
@@ -79,7 +85,7 @@ def test_a_command_that_was_killed_over_there_is_lost(shell: Shell) -> None:
 
 
 def test_silence_is_not_waited_for_without_end(shell: Shell, where: str) -> None:
-    command = shell.start(b"exec sleep 600\n")
+    command = started(shell, b"exec sleep 600\n")
     with pytest.raises(FlykeepError, match=r"nothing arrived for 0\.05 s") as failed:
         command.fill(memoryview(bytearray(1)), stall_s=0.05)
     assert type(failed.value) is LOST[where]
@@ -88,7 +94,7 @@ def test_silence_is_not_waited_for_without_end(shell: Shell, where: str) -> None
 
 def test_what_a_command_here_started_ends_with_it() -> None:
     with shell_on(None) as shell:
-        command = shell.start(b"sleep 600 >/dev/null & echo $!; wait\n")
+        command = started(shell, b"sleep 600 >/dev/null & echo $!; wait\n")
         buffer = bytearray(1 << 10)
         command.fill(memoryview(buffer)[:2], stall_s=30)
         command.kill()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from flykeep.adapters.codecs import age_stream
 from flykeep.adapters.codecs.zstd_frames import FrameWriter
-from flykeep.adapters.shells.running import Ended
+from flykeep.adapters.shells.running import Ended, RunningCommand
 from flykeep.adapters.stores.objects import open_bulk
 from flykeep.domain.artifact import ChangedFile, EntryType, IndexEntry, IndexHeader, StoredObject, TarTotals
 from flykeep.domain.tar_stream import TarReader
@@ -75,9 +75,11 @@ class Export:
 
     def _run(self, source: Source, machine: Machine, spool: IndexSpool) -> ExportResult:
         self._reporter.phase("connecting")
-        command = source.plan()
-        self._reporter.phase("reading")
-        read = self._stream(machine, command, spool)
+        with closing(machine.start()) as remote:  # it connects while the plan is made over another connection
+            command = source.plan()
+            self._reporter.phase("reading")
+            remote.give(command.script)
+            read = self._stream(machine, command, remote, spool)
         changed, open_databases = _inspect(read, spool)
         if needs_second_look(command.probe.flavour):
             self._reporter.phase("comparing")
@@ -98,7 +100,7 @@ class Export:
             tar_exit_code=read.ended.code,
         )
 
-    def _stream(self, machine: Machine, command: TarCommand, spool: IndexSpool) -> _Read:
+    def _stream(self, machine: Machine, command: TarCommand, remote: RunningCommand, spool: IndexSpool) -> _Read:
         """Read the tar while the other threads compress, encrypt and store it."""
         expected = self._order.expected_bytes or command.probe.used_bytes
         plan = UploadPlan.of(expected, part_limit=self._part_limit)
@@ -107,7 +109,7 @@ class Export:
             threads.append(self._flow.run("encrypt", self._encrypt))
         threads.append(self._flow.run("store", lambda: self._store_data(plan)))
         try:
-            read = self._read(machine, command, spool)
+            read = self._read(machine, command, remote, spool)
             self._tar.close()
             for thread in threads:
                 thread.join()
@@ -118,7 +120,7 @@ class Export:
             raise
         return read
 
-    def _read(self, machine: Machine, command: TarCommand, spool: IndexSpool) -> _Read:
+    def _read(self, machine: Machine, command: TarCommand, remote: RunningCommand, spool: IndexSpool) -> _Read:
         side_files: set[bytes] = set()
 
         def on_entry(entry: IndexEntry) -> None:
@@ -127,18 +129,17 @@ class Export:
                 side_files.add(entry.path)
 
         reader, digest, tar_bytes = TarReader(on_entry), hashlib.sha256(), 0
-        with closing(machine.start(command.script)) as remote:
-            for buffer in self._buffers():
-                count = remote.fill(memoryview(buffer), stall_s=self._order.stall_timeout_s)
-                if not count:
-                    break
-                piece = memoryview(buffer)[:count]
-                digest.update(piece)
-                reader.feed(piece)
-                tar_bytes += count
-                self._reporter.read(tar_bytes, reader.entries)
-                self._tar.put(piece)
-            ended = remote.end()
+        for buffer in self._buffers():
+            count = remote.fill(memoryview(buffer), stall_s=self._order.stall_timeout_s)
+            if not count:
+                break
+            piece = memoryview(buffer)[:count]
+            digest.update(piece)
+            reader.feed(piece)
+            tar_bytes += count
+            self._reporter.read(tar_bytes, reader.entries)
+            self._tar.put(piece)
+        ended = remote.end()
         self._flow.check()
         diagnosis = self._prove(machine, command.probe.flavour, ended, reader)
         spool.seal()

@@ -19,9 +19,9 @@ _REACH_STALL_S = 30.0
 
 
 class Shell(Protocol):
-    """Runs shell scripts where the files are."""
+    """Starts shells where the files are; each runs the one script that it is given."""
 
-    def start(self, script: bytes) -> RunningCommand: ...
+    def start(self) -> RunningCommand: ...
 
     def lost(self, ended: Ended) -> FlykeepError:
         """The error for a command that was killed or cut off, so that its output proves nothing."""
@@ -46,15 +46,17 @@ class Machine:
         self._flow = flow
         self._stall_s = stall_s
 
-    def start(self, script: bytes) -> RunningCommand:
+    def start(self) -> RunningCommand:
+        """A shell that waits for its script: connecting takes a while, and may go on beside something else."""
         self._flow.check()
-        command = self._shell.start(script)
+        command = self._shell.start()
         self._flow.on_failure(command.kill)
         return command
 
     def run(self, script: bytes, on_chunk: Callable[[bytes], object]) -> Ended:
         """Run to the end; raises the shell's error where the command was lost, not where it failed."""
-        with closing(self.start(script)) as command:
+        with closing(self.start()) as command:
+            command.give(script)
             ended = command.output(stall_s=self._stall_s, on_chunk=on_chunk)
         self._flow.check()
         self.fail_if_lost(ended)

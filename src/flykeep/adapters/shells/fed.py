@@ -45,7 +45,7 @@ class FedCommand:
     @classmethod
     def start(cls, command: Sequence[str], *, failure: Callable[[str], FlykeepError]) -> FedCommand:
         """Start a shell. Call from a thread that outlives it. Raises FileNotFoundError for a missing program."""
-        return cls(spawn(command, subprocess.PIPE), failure=failure)
+        return cls(spawn(command), failure=failure)
 
     def begin(self, script: bytes, *, stall_s: float) -> None:
         """Hand over the script, and return once it says READY. Raises EndedEarlyError where it ends before."""

@@ -9,9 +9,9 @@ from flykeep.domain.errors import WorkerError
 class ShellHere:
     """`worker.machine.Shell` without a connection."""
 
-    def start(self, script: bytes) -> RunningCommand:
-        """Run a shell script. Call from a thread that outlives the command: the child dies with it."""
-        return RunningCommand.start(["sh"], script, failure=WorkerError)
+    def start(self) -> RunningCommand:
+        """A shell that waits for its script. Call from a thread that outlives it: the child dies with that thread."""
+        return RunningCommand.start(["sh"], failure=WorkerError)
 
     def lost(self, ended: Ended) -> WorkerError:
         return WorkerError(

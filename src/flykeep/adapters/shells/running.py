@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,15 +56,20 @@ class RunningCommand:
         self._listener.start()
 
     @classmethod
-    def start(cls, command: Sequence[str], script: bytes, *, failure: Callable[[str], FlykeepError]) -> RunningCommand:
-        """Run a shell that reads `script`. Call from a thread that outlives the command: the child dies with it.
+    def start(cls, command: Sequence[str], *, failure: Callable[[str], FlykeepError]) -> RunningCommand:
+        """Run a shell that waits for its script. Call from a thread that outlives it: the child dies with that thread.
 
         Raises FileNotFoundError where there is no such program.
         """
-        with tempfile.TemporaryFile() as stdin:
-            stdin.write(script)
-            stdin.seek(0)
-            return cls(spawn(command, stdin), failure=failure)
+        return cls(spawn(command), failure=failure)
+
+    def give(self, script: bytes) -> None:
+        """What the shell is to run; once. A shell that is gone already is noticed by how it ended."""
+        assert self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._child.stdin as stdin:
+            left = memoryview(script)
+            while left:
+                left = left[stdin.write(left) or 0 :]
 
     def fill(self, buffer: memoryview, *, stall_s: float) -> int:
         """Read until the buffer is full or the output ends; returns the bytes read.
@@ -111,6 +115,8 @@ class RunningCommand:
         """Kill what is left and reap it."""
         self.kill()
         self._child.wait()
+        if self._child.stdin is not None:
+            self._child.stdin.close()
         self._listener.join(_END_GRACE_S)
         self._stdout.close()
 
@@ -123,11 +129,11 @@ class RunningCommand:
                     self._is_flooded = True
 
 
-def spawn(command: Sequence[str], stdin: int | IO[bytes]) -> subprocess.Popen[bytes]:
+def spawn(command: Sequence[str]) -> subprocess.Popen[bytes]:
     """A child in a process group of its own, which dies with the thread that starts it."""
     return subprocess.Popen(
         command,
-        stdin=stdin,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,

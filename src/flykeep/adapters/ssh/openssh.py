@@ -52,10 +52,13 @@ class OpenSsh:
         with key_files(access) as files:
             yield cls(access, files)
 
-    def start(self, script: bytes) -> RunningCommand:
-        """Run a shell script on the machine. Call from a thread that outlives the command: the child dies with it."""
+    def start(self) -> RunningCommand:
+        """A shell on the machine that waits for its script, still connecting.
+
+        Call from a thread that outlives it: the child dies with that thread.
+        """
         with _program_needed():
-            return RunningCommand.start(self._command(), script, failure=self._failure)
+            return RunningCommand.start(self._command(), failure=self._failure)
 
     def start_fed(self) -> FedCommand:
         """A shell on the machine that waits for a script and a stream; threads as for `start`."""
