@@ -30,6 +30,7 @@ def finding_document(finding: Finding) -> dict[str, Plain]:
         "subject": finding.subject.label,
         "app": finding.subject.app,
         "volume_id": finding.subject.volume_id,
+        "store": finding.store,
         "summary": finding.summary,
         "since_at": plain(finding.since_at),
         "last_good_at": plain(finding.last_good_at),

@@ -90,7 +90,10 @@ def _conclusive(facts: LineageFacts, policy: Policy, *, now: datetime) -> Compli
             now=now,
         )
         findings += volume_findings(subject, facts.volume, facts.machine, policy=policy, now=now)
-    findings += export_findings(subject, facts.artifacts, policy=policy, lineage=facts.lineage, now=now)
+    last_run = next((run for run in facts.last_runs if run.kind is JobKind.EXPORT), None)
+    findings += export_findings(
+        subject, facts.artifacts, policy=policy, lineage=facts.lineage, last_run=last_run, now=now
+    )
     findings += _run_findings(subject, facts)
     if not policy.is_alarming:
         findings = [replace(finding, severity=Severity.INFO) for finding in findings]
@@ -228,7 +231,10 @@ def _run_findings(subject: Subject, facts: LineageFacts) -> list[Finding]:
 
 def _why(run: Run) -> str:
     failure = run.outcome.failure if run.outcome else None
-    return f"failed: {failure.message}" if failure else f"was {run.state}"
+    if failure is None:
+        return f"was {run.state}"
+    store = dict(failure.facts).get("store")
+    return f"failed{f' for store {store}' if store else ''}: {failure.message}"
 
 
 def _last_good_at(facts: LineageFacts, kind: JobKind) -> datetime | None:

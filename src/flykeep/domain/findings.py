@@ -36,6 +36,8 @@ class FindingCode(StrEnum):
     EXPORT_MISSING = "export.missing"
     EXPORT_STALE = "export.stale"
     EXPORT_NOT_RESTORABLE = "export.not_restorable"
+    EXPORT_COPY_MISSING = "export.copy_missing"
+    EXPORT_ON_PLATFORM = "export.on_platform"
     RUN_FAILED = "run.failed"
     FLY_UNREACHABLE = "fly.unreachable"
     FLY_INCOMPLETE = "fly.incomplete"
@@ -56,7 +58,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One wrong fact. `since_at` is when the fact became wrong, not when it was seen."""
+    """One wrong fact. `since_at` is when the fact became wrong, not when it was seen; `store` where it is about one."""
 
     code: FindingCode
     severity: Severity
@@ -65,11 +67,12 @@ class Finding:
     since_at: datetime
     last_good_at: datetime | None
     next_step: str
+    store: str | None = None
 
     @property
     def key(self) -> str:
         """What makes two findings the same one over time."""
-        return f"{self.code}|{self.subject.key}"
+        return "|".join([self.code, self.subject.key, *([self.store] if self.store else [])])
 
 
 class Verdict(StrEnum):

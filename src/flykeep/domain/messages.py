@@ -30,6 +30,8 @@ HEADLINES = {
     FindingCode.EXPORT_MISSING: "there is no restorable export",
     FindingCode.EXPORT_STALE: "the newest export is too old",
     FindingCode.EXPORT_NOT_RESTORABLE: "the newest export does not count",
+    FindingCode.EXPORT_COPY_MISSING: "a store lacks the newest export",
+    FindingCode.EXPORT_ON_PLATFORM: "exports stay on the platform",
     FindingCode.RUN_FAILED: "the last attempt did not succeed",
     FindingCode.FLY_UNREACHABLE: "Fly can't be read",
     FindingCode.FLY_INCOMPLETE: "Fly's inventory is incomplete",

@@ -103,7 +103,10 @@ class ExportJob:
                 await work.journal.step("copy failed", store=name, code=error.code, error=str(error))
                 failures.append(error.with_facts(store=name))
         if failures:
-            raise failures[0]
+            raise failures[0].with_facts(
+                committed=", ".join(copy.store for copy in copies) or None,
+                failed_too=", ".join(error.facts["store"] for error in failures[1:]) or None,
+            )
         return outcome_of(copies)
 
     async def _earlier_copies(self, work: TargetWork) -> dict[str, Artifact]:

@@ -93,10 +93,7 @@ class ReconcileJob:
     async def _sweep_uploads(self, dead: Sequence[Run], *, is_applied: bool, is_thorough: bool) -> UploadReport:
         if self.uploads is None or not (is_thorough or await self.uploads.is_due()):
             return UploadReport()
-        async with self.catalog.transaction() as tx:
-            still_open = await tx.runs(kind=JobKind.EXPORT, is_open=True, limit=1000)
-        gone = {run.id for run in dead}
-        return await self.uploads.sweep([run.id for run in still_open if run.id not in gone], is_applied=is_applied)
+        return await self.uploads.sweep([run.id for run in dead], is_applied=is_applied)
 
     async def _sweep(self, dead: Sequence[Run], *, is_applied: bool) -> tuple[ScratchLeftover, ...]:
         """Temporary machines and volumes of runs that are over; those of living processes are left alone."""

@@ -5,7 +5,7 @@ A worker that is killed in the middle of an upload leaves its parts behind, invi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -71,13 +71,13 @@ class UploadSweep:
             return True
         return any(_has_broken_off(run) and run.ended_at and run.ended_at.timestamp() >= float(swept) for run in ended)
 
-    async def sweep(self, alive: Sequence[RunId], *, is_applied: bool) -> UploadReport:
-        """Look at every bucket; uploads of the runs that are `alive` are theirs and stay unmentioned."""
+    async def sweep(self, dead: Collection[RunId], *, is_applied: bool) -> UploadReport:
+        """Look at every bucket. `dead` are open runs whose process died; what living ones upload stays unmentioned."""
         leftovers: list[UploadLeftover] = []
         unswept: list[Unswept] = []
         for name, order in self.orders.items():
             try:
-                leftovers += await self._sweep(order, frozenset(alive), is_applied=is_applied)
+                leftovers += await self._sweep(order, dead, is_applied=is_applied)
             except StoreError as error:
                 unswept.append(Unswept(name, error.message, error.next_step))
         if is_applied:
@@ -85,21 +85,23 @@ class UploadSweep:
                 await tx.save_note(SWEPT_NOTE, str(self.clock.now().timestamp()))
         return UploadReport(tuple(leftovers), tuple(unswept))
 
-    async def _sweep(self, order: StoreOrder, alive: frozenset[RunId], *, is_applied: bool) -> list[UploadLeftover]:
+    async def _sweep(self, order: StoreOrder, dead: Collection[RunId], *, is_applied: bool) -> list[UploadLeftover]:
         uploads = await self.buckets.uploads(order)
         owners = await self._owners(order.name, uploads) if uploads else {}
-        dead = [upload for upload in uploads if owners[upload] is not None and owners[upload] not in alive]
-        if dead and is_applied:
-            await self.buckets.abort(order, dead)
-        foreign = [upload for upload in uploads if owners[upload] is None]
+        left = {one: run for one, run in owners.items() if run is not None and (run.state.is_final or run.id in dead)}
+        if left and is_applied:
+            await self.buckets.abort(order, tuple(left))
         return [
-            *(UploadLeftover(order.name, one.key, one.begun_at, "abort", owners[one]) for one in dead),
-            *(UploadLeftover(order.name, one.key, one.begun_at, _KEPT) for one in foreign),
+            *(UploadLeftover(order.name, one.key, one.begun_at, "abort", run.id) for one, run in left.items()),
+            *(UploadLeftover(order.name, one.key, one.begun_at, _KEPT) for one, run in owners.items() if run is None),
         ]
 
-    async def _owners(self, store: str, uploads: Iterable[Upload]) -> dict[Upload, RunId | None]:
-        """The run that journalled the prefix of each key before anything was written there."""
-        owners: dict[Upload, RunId | None] = dict.fromkeys(uploads)
+    async def _owners(self, store: str, uploads: Iterable[Upload]) -> dict[Upload, Run | None]:
+        """The run that journalled the prefix of each key before anything was written there.
+
+        Read after the uploads: a run that is open now was, or was not yet, when its upload was seen.
+        """
+        owners: dict[Upload, Run | None] = dict.fromkeys(uploads)
         async with self.catalog.transaction() as tx:
             for run in await tx.runs(kind=JobKind.EXPORT, limit=_RUNS_AT_MOST):
                 if None not in owners.values():
@@ -107,7 +109,7 @@ class UploadSweep:
                 prefixes = [f"{one.prefix}/" for one in export_intents(await tx.steps(run.id)) if one.store == store]
                 for upload in owners:
                     if upload.key.startswith(tuple(prefixes)):
-                        owners[upload] = run.id
+                        owners[upload] = run
         return owners
 
 

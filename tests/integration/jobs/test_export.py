@@ -61,11 +61,18 @@ async def test_a_worker_that_fails_leaves_nothing_and_the_other_store_gets_its_c
     run = await parts.claimed()
     with pytest.raises(WorkerError) as failed:
         await parts.export.run(parts.work(run))
-    assert failed.value.facts["store"] == "offsite"
+    assert (failed.value.facts["store"], failed.value.facts["committed"]) == ("offsite", "shelf")
     assert await parts.keys_in("offsite") == []
     assert len(await parts.keys_in("shelf")) == 3
     names = [step.name for step in await parts.steps(run)]
     assert names == ["plan", "export", "settled", "copy failed", "export", "committed"]
+
+
+async def test_every_store_that_failed_is_named(parts: Parts) -> None:
+    parts.workers.errors = [StoreError("full"), StoreUnavailableError("not now")]
+    with pytest.raises(StoreError, match="full") as failed:
+        await parts.export.run(parts.work(await parts.claimed()))
+    assert failed.value.facts == {"store": "offsite", "failed_too": "shelf"}
 
 
 async def test_a_retry_exports_only_into_the_store_that_failed(parts: Parts) -> None:

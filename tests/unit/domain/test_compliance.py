@@ -207,7 +207,9 @@ class TestExports:
 
     def test_the_newest_copy_of_any_store_counts(self) -> None:
         copies = (artifact("a", age=9 * DAY, store="offsite"), artifact("b", age=DAY, store="second"))
-        assert judge(artifacts=copies).findings == ()
+        judged = judge(artifacts=copies)
+        assert judged.newest_export_at == NOW - DAY
+        assert codes(judged) == {FindingCode.EXPORT_COPY_MISSING}  # not stale, but not where the policy wants it
 
     def test_a_lineage_known_long_enough_without_an_export_is_a_warning(self) -> None:
         assert codes(judge(artifacts=())) == {FindingCode.EXPORT_MISSING}
@@ -383,3 +385,87 @@ def test_a_conclusive_check_finds_age_wrong_exactly_when_no_restorable_row_is_yo
     is_young = any(row.is_restorable and row.created_at and NOW - row.created_at <= 30 * HOUR for row in rows)
     assert bool(codes(found) & AGED) is not is_young
     assert all(finding.next_step and finding.summary and finding.since_at <= NOW for finding in found.findings)
+
+
+BOTH = replace(PRODUCTION, copies=(CopyRule("offsite"), CopyRule("shelf")))
+
+
+def export_run(state: RunState = RunState.FAILED, *, ended: timedelta, **facts_of: str) -> Run:
+    failure = Failure("store.failed", "it is full", "", 6, tuple(facts_of.items()))
+    ended_at = NOW - ended
+    outcome = Outcome(state, failure=failure if state is RunState.FAILED else None)
+    return Run(
+        RunId("r"), JobKind.EXPORT, LineageId("lin_1"), Slot("x"), state, ended_at, ended_at, ended_at=ended_at,
+        outcome=outcome,
+    )  # fmt: skip
+
+
+class TestCopies:
+    def test_a_copy_in_every_store_is_as_wanted(self) -> None:
+        everywhere = (artifact("new", store="offsite"), artifact("new", store="shelf"))
+        assert judge(BOTH, artifacts=everywhere).verdict is Verdict.HEALTHY
+
+    def test_a_store_that_holds_nothing_is_not_made_good_by_the_other(self) -> None:
+        judged = judge(BOTH, artifacts=(artifact("new", store="offsite"),))
+        finding = only(judged)
+        assert (finding.code, finding.store, judged.verdict) == (
+            FindingCode.EXPORT_COPY_MISSING,
+            "shelf",
+            Verdict.UNHEALTHY,
+        )
+        assert "Store shelf lacks the newest export, new: it holds no restorable one." in finding.summary
+        assert finding.key.endswith("|shelf")
+
+    def test_each_store_that_lacks_it_is_a_finding_of_its_own(self) -> None:
+        three = replace(BOTH, copies=(*BOTH.copies, CopyRule("third")))
+        old = artifact("old", store="third", age=7 * DAY)
+        found = judge(three, artifacts=(artifact("new"), old)).findings
+        assert [(finding.store, finding.last_good_at) for finding in found] == [
+            ("shelf", NOW - 6 * HOUR),  # of the target as a whole: this store has none
+            ("third", NOW - 7 * DAY),
+        ]
+        assert len({finding.key for finding in found}) == 2
+
+    def test_a_copy_that_did_not_pass_its_verification_is_missing(self) -> None:
+        everywhere = (artifact("new", store="offsite"), artifact("new", store="shelf", is_failed=True))
+        assert only(judge(BOTH, artifacts=everywhere)).store == "shelf"
+
+    def test_a_policy_that_moved_to_another_store_lacks_its_copy_there(self) -> None:
+        assert only(judge(artifacts=(artifact("new", store="former"),))).store == "offsite"
+
+    def test_while_its_run_may_still_be_copying_nothing_is_missing(self) -> None:
+        fresh = (artifact("new", age=HOUR),)
+        assert judge(BOTH, artifacts=fresh).findings == ()
+        earlier = export_run(RunState.SUCCEEDED, ended=DAY)
+        assert judge(BOTH, artifacts=fresh, last_runs=(earlier,)).findings == ()
+
+    def test_when_its_run_is_over_the_copy_is_missing_at_once(self) -> None:
+        judged = judge(
+            BOTH, artifacts=(artifact("new", age=HOUR),), last_runs=(export_run(ended=HOUR / 2, store="shelf"),)
+        )
+        assert codes(judged) == {FindingCode.EXPORT_COPY_MISSING, FindingCode.RUN_FAILED}
+        told = next(finding for finding in judged.findings if finding.code is FindingCode.RUN_FAILED)
+        assert "failed for store shelf: it is full" in told.summary
+
+    def test_a_run_on_its_way_does_not_hide_what_was_missing_before(self) -> None:
+        before = artifact("before", age=2 * DAY)
+        assert only(judge(BOTH, artifacts=(artifact("new", age=HOUR), before))).store == "shelf"
+
+    def test_copies_read_by_two_attempts_of_one_slot_are_one_export(self) -> None:
+        attempts = (artifact("first", age=DAY), artifact("second", age=DAY - 5 * HOUR, store="shelf"))
+        assert judge(BOTH, artifacts=attempts).findings == ()
+
+    def test_an_export_that_is_too_old_everywhere_is_told_once(self) -> None:
+        assert codes(judge(BOTH, artifacts=(artifact(age=30 * DAY),))) == {FindingCode.EXPORT_STALE}
+
+
+class TestPlatform:
+    def test_copies_on_the_platform_alone_are_said_to_be_so_and_alarm_nobody(self) -> None:
+        bought = replace(PRODUCTION, copies=(CopyRule("offsite", is_on_platform=True),))
+        judged = judge(bought)
+        assert (only(judged).code, judged.verdict) == (FindingCode.EXPORT_ON_PLATFORM, Verdict.HEALTHY)
+
+    def test_one_copy_elsewhere_is_off_the_platform(self) -> None:
+        mixed = replace(PRODUCTION, copies=(CopyRule("offsite"), CopyRule("shelf", is_on_platform=True)))
+        everywhere = (artifact("new", store="offsite"), artifact("new", store="shelf"))
+        assert judge(mixed, artifacts=everywhere).findings == ()

@@ -17,6 +17,7 @@ from tests.unit.domain.builders import DAY, HOUR, NOW, artifact, inventory, line
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "findings.md"
 RULE = TargetRule("my-crocbot/*", replace(PRODUCTION, copies=(CopyRule("offsite"),)))
+ON_PLATFORM = TargetRule("my-crocbot/*", replace(PRODUCTION, copies=(CopyRule("offsite", is_on_platform=True),)))
 SICK = volume(
     state="recovering",
     host_status=HostStatus.UNREACHABLE,
@@ -33,6 +34,7 @@ def every_finding() -> list[Finding]:
     cases = (
         replace(fine, volume=SICK, snapshots=unfinished, last_runs=(FAILED,), artifacts=(LIVE,)),
         replace(fine, snapshots=(), artifacts=(artifact(age=30 * DAY),)),
+        replace(fine, artifacts=(artifact(store="former"),)),
         replace(fine, volume=None),
         replace(fine, snapshots=None),
     )
@@ -40,6 +42,7 @@ def every_finding() -> list[Finding]:
     partial = OrgFacts("personal", inventory(missing=("ams",)))
     whole = OrgFacts("personal", inventory(), rules=(RULE,), unprotected=(volume(),))
     found = [finding for facts in cases for finding in evaluate(facts, RULE, now=NOW).findings]
+    found += evaluate(fine, ON_PLATFORM, now=NOW).findings
     found += [finding for org in (outage, partial, whole) for finding in evaluate_org(org, now=NOW).findings]
     return [*found, notifier_finding("oncall", error="410", since_at=NOW, last_good_at=None)]
 
