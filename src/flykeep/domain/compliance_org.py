@@ -9,7 +9,16 @@ from datetime import datetime
 from flykeep.domain.findings import Compliance, Finding, FindingCode, Severity, Subject
 from flykeep.domain.fly import Inventory, Volume
 from flykeep.domain.policy import TargetRule
-from flykeep.domain.subjects import LINEAGE, RULE, VOLUME, notifier_subject, org_subject, rule_subject, volume_subject
+from flykeep.domain.subjects import (
+    LINEAGE,
+    RULE,
+    VOLUME,
+    notifier_subject,
+    org_subject,
+    rule_subject,
+    store_subject,
+    volume_subject,
+)
 from flykeep.domain.target import Lineage
 from flykeep.domain.wording import instant
 
@@ -19,7 +28,8 @@ class OrgFacts:
     """What a check of the whole organization learned; `inventory` None means that Fly could not be read.
 
     `failure` is the words of the error then. `fly_seen_at` is when Fly last answered completely. `unprotected` and
-    `lineages` (those current, gone or unseen) come from the resolved inventory.
+    `lineages` (those current, gone or unseen) come from the resolved inventory. `lax_stores` let a create overwrite,
+    each since it was first seen to.
     """
 
     org: str
@@ -29,6 +39,7 @@ class OrgFacts:
     lineages: tuple[Lineage, ...] = ()
     fly_seen_at: datetime | None = None
     failure: str | None = None
+    lax_stores: tuple[tuple[str, datetime], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,7 @@ def evaluate_org(facts: OrgFacts, *, now: datetime) -> OrgCompliance:
         findings: tuple[Finding, ...] = (_unreachable(subject, facts, now=now),)
         return OrgCompliance(subject, findings, is_conclusive=False, is_inventory_complete=False)
     findings = tuple(_unprotected(volume) for volume in facts.unprotected)
+    findings += tuple(_create_ignored(store, since_at) for store, since_at in facts.lax_stores)
     if inventory.is_complete:
         findings += tuple(_matches_nothing(rule, now=now) for rule in facts.rules if not _has_matches(rule, facts))
     else:
@@ -136,6 +148,20 @@ def _unprotected(volume: Volume) -> Finding:
         since_at=volume.created_at,
         last_good_at=None,
         next_step=f'add [[targets]] with match = "{volume.app}/{volume.name}" to the configuration',
+    )
+
+
+def _create_ignored(store: str, since_at: datetime) -> Finding:
+    """Not a warning: keys carry an id of their own, so that only another program could take one, and it is noticed."""
+    return Finding(
+        code=FindingCode.STORE_CREATE_IGNORED,
+        severity=Severity.INFO,
+        subject=store_subject(store),
+        summary=f"Store {store} lets a create overwrite: flykeep looks before it writes there and reads back after.",
+        since_at=since_at,
+        last_good_at=None,
+        next_step=f"let nothing else write under its prefix; flykeep doctor --store {store}",
+        store=store,
     )
 
 

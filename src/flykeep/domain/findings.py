@@ -38,6 +38,7 @@ class FindingCode(StrEnum):
     EXPORT_NOT_RESTORABLE = "export.not_restorable"
     EXPORT_COPY_MISSING = "export.copy_missing"
     EXPORT_ON_PLATFORM = "export.on_platform"
+    STORE_CREATE_IGNORED = "store.create_ignored"
     RUN_FAILED = "run.failed"
     FLY_UNREACHABLE = "fly.unreachable"
     FLY_INCOMPLETE = "fly.incomplete"

@@ -32,6 +32,7 @@ HEADLINES = {
     FindingCode.EXPORT_NOT_RESTORABLE: "the newest export does not count",
     FindingCode.EXPORT_COPY_MISSING: "a store lacks the newest export",
     FindingCode.EXPORT_ON_PLATFORM: "exports stay on the platform",
+    FindingCode.STORE_CREATE_IGNORED: "a store lets creates overwrite",
     FindingCode.RUN_FAILED: "the last attempt did not succeed",
     FindingCode.FLY_UNREACHABLE: "Fly can't be read",
     FindingCode.FLY_INCOMPLETE: "Fly's inventory is incomplete",

@@ -10,6 +10,7 @@ LINEAGE = "lineage:"
 VOLUME = "volume:"
 RULE = "rule:"
 NOTIFIER = "notifier:"
+STORE = "store:"
 ORG = "org:"
 
 
@@ -29,6 +30,10 @@ def rule_subject(match: str) -> Subject:
 
 def notifier_subject(name: str) -> Subject:
     return Subject(f"{NOTIFIER}{name}", f"notifier {name}")
+
+
+def store_subject(name: str) -> Subject:
+    return Subject(f"{STORE}{name}", f"store {name}")
 
 
 def org_subject(slug: str) -> Subject:

@@ -20,6 +20,7 @@ from flykeep.jobs.alerting import Alerting
 from flykeep.jobs.context import OrgWork
 from flykeep.jobs.facts import FactReader, Reading
 from flykeep.jobs.statefile import StateWriter
+from flykeep.jobs.store_notes import lax_stores
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock, IdSource
 
@@ -106,9 +107,11 @@ class CheckJob:
         verdicts = await self._verdicts(read, is_inventory_complete=inventory.is_complete)
         async with self.catalog.transaction() as tx:
             seen_at = await tx.fly_seen_at()
+            lax = await lax_stores(tx, {copy.store for rule in self.rules for copy in rule.policy.copies})
         org = OrgFacts(
             org=self.org,
             inventory=inventory,
+            lax_stores=lax,
             rules=self.rules,
             unprotected=plan.unprotected,
             lineages=everyone,

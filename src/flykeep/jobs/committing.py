@@ -21,6 +21,7 @@ from flykeep.domain.ids import ExportId
 from flykeep.domain.plans import ExportPlan
 from flykeep.domain.restore_text import RESTORE_TEXT
 from flykeep.jobs.context import TargetWork
+from flykeep.jobs.store_notes import remember_creates
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock
 from flykeep.ports.crypto import Signer
@@ -84,6 +85,7 @@ class Committer:
         )
         async with self.catalog.transaction() as tx:
             await tx.record_artifact(artifact)
+            await remember_creates(tx, store, now=self.clock.now())
         return artifact
 
     async def _explain_restore(self, store: Store) -> None:

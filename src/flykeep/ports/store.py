@@ -22,6 +22,14 @@ class Store(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def is_create_atomic(self) -> bool | None:
+        """Whether the store itself refuses a second create; None as long as this process has created nothing.
+
+        Where it does not, `put_new` looks before it writes and reads back after.
+        """
+        ...
+
     async def put_new(self, key: str, data: bytes) -> None:
         """Write all or nothing, only where no object has this key; raises StorePreconditionError otherwise."""
         ...

@@ -21,6 +21,7 @@ class MemoryStore:
         self._clock = clock
         self._objects: dict[str, tuple[bytes, datetime]] = {}
         self._failures: list[Exception] = []
+        self._is_create_atomic: bool | None = None
 
     @property
     def name(self) -> str:
@@ -30,11 +31,16 @@ class MemoryStore:
         """Let each of the next calls raise one of these instead of doing anything."""
         self._failures.extend(errors)
 
+    @property
+    def is_create_atomic(self) -> bool | None:
+        return self._is_create_atomic
+
     async def put_new(self, key: str, data: bytes) -> None:
         self._enter(key)
         if key in self._objects:
             raise StorePreconditionError(f"Store {self._name} holds this object already.", facts={"key": key})
         self._objects[key] = (bytes(data), self._now())
+        self._is_create_atomic = True
 
     async def put(self, key: str, data: bytes) -> None:
         self._enter(key)

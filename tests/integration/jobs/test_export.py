@@ -14,6 +14,7 @@ from flykeep.domain.errors import IntegrityError, RefusalError, StoreError, Stor
 from flykeep.domain.layout import RESTORE_KEY
 from flykeep.domain.policy import Hook, Hooks
 from flykeep.domain.run import Outcome, RunRequest, RunState, Slot
+from flykeep.jobs.store_notes import lax_stores
 from tests.integration.jobs.parts import Parts
 
 SLOT_AT = datetime(2026, 3, 1, 4, 0, tzinfo=UTC)
@@ -73,6 +74,29 @@ async def test_every_store_that_failed_is_named(parts: Parts) -> None:
     with pytest.raises(StoreError, match="full") as failed:
         await parts.export.run(parts.work(await parts.claimed()))
     assert failed.value.facts == {"store": "offsite", "failed_too": "shelf"}
+
+
+async def test_a_store_that_lets_creates_overwrite_is_remembered_until_it_does_not(parts: Parts) -> None:
+    async def known() -> list[str]:
+        async with parts.catalog.transaction() as tx:
+            return [name for name, _ in await lax_stores(tx, parts.stores)]
+
+    lax = parts.stores["shelf"]
+    real = lax.put_new
+
+    async def put_without_condition(key: str, data: bytes) -> None:
+        await real(key, data)
+        lax._is_create_atomic = learned
+
+    lax.put_new = put_without_condition  # type: ignore[method-assign]
+    for learned in (None, False, False):
+        run = await parts.claimed()
+        await parts.export.run(parts.work(run))
+        await end(parts, run, RunState.SUCCEEDED)
+        assert await known() == ([] if learned is None else ["shelf"])
+    lax.put_new = real  # type: ignore[method-assign]
+    await parts.export.run(parts.work(await parts.claimed()))
+    assert await known() == []
 
 
 async def test_a_retry_exports_only_into_the_store_that_failed(parts: Parts) -> None:

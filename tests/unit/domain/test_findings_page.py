@@ -40,7 +40,7 @@ def every_finding() -> list[Finding]:
     )
     outage = OrgFacts("personal", None)
     partial = OrgFacts("personal", inventory(missing=("ams",)))
-    whole = OrgFacts("personal", inventory(), rules=(RULE,), unprotected=(volume(),))
+    whole = OrgFacts("personal", inventory(), rules=(RULE,), unprotected=(volume(),), lax_stores=(("offsite", NOW),))
     found = [finding for facts in cases for finding in evaluate(facts, RULE, now=NOW).findings]
     found += evaluate(fine, ON_PLATFORM, now=NOW).findings
     found += [finding for org in (outage, partial, whole) for finding in evaluate_org(org, now=NOW).findings]

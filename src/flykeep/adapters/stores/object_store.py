@@ -43,6 +43,11 @@ class ObjectStore:
         self._call_timeout = call_timeout
         self._translator = Translator.of(order)
         self._opened: Opened | None = None
+        self._is_create_atomic: bool | None = None
+
+    @property
+    def is_create_atomic(self) -> bool | None:
+        return self._is_create_atomic
 
     @property
     def name(self) -> str:
@@ -52,8 +57,9 @@ class ObjectStore:
         """As the port says, and as sharply as the server allows.
 
         The write carries `If-None-Match: *`, or creates the file exclusively. Some servers ignore that header and some
-        refuse it, so the key is looked at before, and the stored bytes are compared after. That narrows the window
-        in which two writers both succeed on such a server, and cannot close it: keys carry a fresh export id.
+        refuse it, so the first write of a process is repeated: the same bytes must then be refused. Where they are
+        not, the key is looked at before each write, and the stored bytes are compared after. That narrows the window in
+        which two writers both succeed on such a server, and cannot close it: keys carry a fresh export id.
         Source: rclone serve s3 1.75 ignores the header; others answer 501.
         """
         await self._call("create an object", key, lambda store: self._put_new(store, key, data))
@@ -103,19 +109,44 @@ class ObjectStore:
         self._sync(key)
 
     def _put_new(self, store: Opened, key: str, data: bytes) -> None:
+        if self._is_create_atomic:
+            self._create(store, key, data)
+            self._sync(key)
+            return
         if _exists(store, key):
             raise self._taken(key)
+        is_sent = self._create_or_put(store, key, data)
+        self._sync(key)
+        if bytes(obstore.get(store, key).bytes()) != data:
+            raise self._taken(key)
+        if self._is_create_atomic is None:
+            self._is_create_atomic = self._refuses_again(store, key, data) if is_sent else False
+
+    def _create(self, store: Opened, key: str, data: bytes) -> None:
+        self._translator.call(
+            "create an object", key, lambda: obstore.put(store, key, data, mode="create", use_multipart=False)
+        )
+
+    def _create_or_put(self, store: Opened, key: str, data: bytes) -> bool:
+        """Whether the server took the condition; where it refuses to know it, the object is written without."""
         try:
-            self._translator.call(
-                "create an object", key, lambda: obstore.put(store, key, data, mode="create", use_multipart=False)
-            )
+            self._create(store, key, data)
         except StoreError as error:
             if error.facts.get("status") != str(_CONDITION_UNKNOWN):
                 raise
             obstore.put(store, key, data, use_multipart=False)
-        self._sync(key)
-        if bytes(obstore.get(store, key).bytes()) != data:
-            raise self._taken(key)
+            return False
+        return True
+
+    def _refuses_again(self, store: Opened, key: str, data: bytes) -> bool | None:
+        """Whether a second create is refused; None where the store did not say. The object itself is written."""
+        try:
+            self._create(store, key, data)
+        except StorePreconditionError:
+            return True
+        except StoreError:
+            return None
+        return False
 
     def _taken(self, key: str) -> StorePreconditionError:
         return StorePreconditionError(

@@ -42,6 +42,10 @@ class RetryingStore:
     def name(self) -> str:
         return self._store.name
 
+    @property
+    def is_create_atomic(self) -> bool | None:
+        return self._store.is_create_atomic
+
     async def put_new(self, key: str, data: bytes) -> None:
         """An attempt whose answer was lost may have written: a later refusal is settled by looking."""
         attempted = 0

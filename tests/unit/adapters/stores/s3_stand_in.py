@@ -28,6 +28,7 @@ class StandIn:
         self.fault: Fault = lambda method, path: None
         self.ignores_ranges = False
         self.ignores_conditions = False
+        self.refuses_conditions = False
         self.released = threading.Event()
         self.ids = itertools.count(1)
         self.endpoint = ""
@@ -117,6 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.get(self.world.objects[key], is_cut=is_cut)
 
     def put(self, key: str, body: bytes) -> None:
+        if "If-None-Match" in self.headers and self.world.refuses_conditions:
+            self.answer(501, b"<Error><Code>NotImplemented</Code></Error>")
+            return
         is_taken = self.headers.get("If-None-Match") == "*" and key in self.world.objects
         if is_taken and not self.world.ignores_conditions:
             self.answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")

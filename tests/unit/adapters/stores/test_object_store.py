@@ -113,6 +113,49 @@ async def test_a_server_that_refuses_conditions_still_gets_the_object(server: St
         await store.put_new("k", b"y")
 
 
+async def test_what_the_server_does_to_a_second_create_is_learned_once(server: StandIn) -> None:
+    store = ObjectStore(server.order())
+    assert store.is_create_atomic is None
+
+    await store.put_new("k", b"x")
+    assert store.is_create_atomic is True
+    before = len(server.requests)
+    await store.put_new("l", b"y")
+
+    assert [method for method, _ in server.requests[before:]] == ["PUT"]  # neither looked before nor read after
+    with pytest.raises(StorePreconditionError):
+        await store.put_new("l", b"z")
+    assert server.objects["/b/fly/l"] == b"y"
+
+
+@pytest.mark.parametrize("lack", ["ignores", "refuses"])
+async def test_on_a_server_without_conditions_every_create_looks_and_reads_back(server: StandIn, lack: str) -> None:
+    server.ignores_conditions = lack == "ignores"
+    server.refuses_conditions = lack == "refuses"
+    store = ObjectStore(server.order())
+    for key in ("k", "l"):
+        await store.put_new(key, b"x")
+        with pytest.raises(StorePreconditionError):
+            await store.put_new(key, b"y")
+
+    assert store.is_create_atomic is False
+    assert [server.objects[f"/b/fly/{key}"] for key in ("k", "l")] == [b"x", b"x"]
+    assert server.seen("HEAD", "/l") == 2
+    assert server.seen("GET", "/l") == 1
+
+
+async def test_a_store_that_breaks_while_it_is_learned_about_has_the_object_and_is_asked_again(server: StandIn) -> None:
+    puts = iter([None, 503])
+    server.fault = lambda method, path: next(puts, None) if method == "PUT" else None
+    store = ObjectStore(server.order())
+
+    await store.put_new("k", b"x")
+    assert (store.is_create_atomic, server.objects["/b/fly/k"]) == (None, b"x")
+    await store.put_new("l", b"x")
+
+    assert store.is_create_atomic is True
+
+
 async def test_a_writer_that_was_overtaken_on_a_lax_server_learns_it(server: StandIn) -> None:
     server.ignores_conditions = True
 
