@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from flykeep import __version__
+from flykeep.adapters.codecs.age_stream import is_for_any
 from flykeep.adapters.codecs.keys import StateKeys
 from flykeep.adapters.codecs.sealing import AgeSealer
 from flykeep.adapters.db.engine import open_catalog
@@ -172,7 +173,7 @@ def _assemble(
         check=check,
         reconcile=reconcile,
         doctor=Doctor(fly, access, workers, catalog, plain_stores, notifiers, settings.targets, clock, ids),
-        verify=VerifyJob(workers, stores, catalog, clock, settler, index_key, identity, deadline),
+        verify=VerifyJob(workers, stores, catalog, clock, settler, index_key, identity, deadline, is_for_any),
         get=GetJob(workers, ArtifactStores(stores, settler), index_key, identity, deadline),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,17 +15,10 @@ from flykeep.cli.progress import ProgressView
 from flykeep.cli.render import bytes_text, instant_text
 from flykeep.domain.artifact import Artifact, IndexEntry
 from flykeep.domain.documents import Plain, plain
+from flykeep.domain.verification import Level
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
-
-
-class Level(StrEnum):
-    """What a verification promises: signature and sizes; every stored byte; every file."""
-
-    MANIFEST = "manifest"
-    BYTES = "bytes"
-    CONTENTS = "contents"
 
 
 _LEVEL = Annotated[
@@ -133,6 +125,12 @@ def _counts(artifact: Artifact) -> str:
     return f"no: {reason}" if reason else "yes"
 
 
+def _opened(artifact: Artifact) -> str:
+    if artifact.verified_level == "contents":
+        return "contents did not fit" if artifact.is_failed else "contents compared"
+    return "contents not opened by the last verification" if artifact.verified_at else "never by flykeep"
+
+
 def _print(artifact: Artifact, options: Common) -> None:
     manifest, out = artifact.manifest, console(options)
     rows = {
@@ -147,9 +145,10 @@ def _print(artifact: Artifact, options: Common) -> None:
         "outcome": manifest.outcome.value,
         "counts": _counts(artifact),
         "verified": f"{artifact.verified_level}, {instant_text(artifact.verified_at)}"
+        + (" (failed)" if artifact.is_failed else "")
         if artifact.verified_at
         else "read back when it was stored",
-        "opened": "contents never opened by flykeep" if artifact.verified_level != "contents" else "contents compared",
+        "opened": _opened(artifact),
     }
     for name, value in rows.items():
         line = Text(f"{name:>13}  ", style="bold")

@@ -7,6 +7,7 @@ shell or URL has to escape anything.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -126,6 +127,21 @@ def parse_key(key: str) -> ObjectPlace | None:
     if split is None or int(split[2]) == 0:
         return None
     return ObjectPlace(artifact, ObjectRole.DATA, is_encrypted=split[1] == _DATA[True], part=int(split[2]))
+
+
+def belongs_together(key: str, keys: Iterable[str], *, app: str, volume_name: str, export_id: str) -> bool:
+    """Whether `key` is where this artifact's manifest stands, and `keys` are objects of the same artifact.
+
+    A signed manifest that somebody copied to another artifact's place says otherwise.
+    """
+    place = parse_key(key)
+    if place is None or place.role is not ObjectRole.MANIFEST:
+        return False
+    artifact = place.artifact
+    if (artifact.app, artifact.volume_name, artifact.export_id) != (app, volume_name, export_id):
+        return False
+    objects = [parse_key(each) for each in keys]
+    return all(each is not None and each.artifact == artifact for each in objects)
 
 
 def check_key(key: str) -> None:

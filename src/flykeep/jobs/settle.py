@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from flykeep.domain import layout, manifest
 from flykeep.domain.artifact import Artifact, SignedManifest
-from flykeep.domain.errors import StoreNotFoundError
+from flykeep.domain.errors import SignatureError, StoreNotFoundError
 from flykeep.domain.ids import ExportId
 from flykeep.domain.run import Step
 from flykeep.ports.catalog import Catalog
@@ -82,7 +82,10 @@ class Settler:
         return Settled(removed=keys)
 
     async def read(self, store: Store, key: str) -> SignedManifest | None:
-        """The manifest under `key`, its signature verified; None where there is none."""
+        """The manifest under `key`, its signature verified; None where there is none.
+
+        Raises SignatureError for one that no trusted key signed, and for one that was signed for another place.
+        """
         try:
             document = await store.get(key)
         except StoreNotFoundError:
@@ -91,4 +94,15 @@ class Settler:
         self.signer.verify(
             manifest.signed_bytes(document), signature_hex=signed.signature_hex, signer_hex=signed.signer_hex
         )
+        said = signed.manifest
+        keys = [stored.key for stored in (*said.data, said.index)]
+        origin = said.origin
+        if not layout.belongs_together(
+            key, keys, app=origin.app, volume_name=origin.volume_name, export_id=said.export_id
+        ):
+            raise SignatureError(
+                "The manifest was signed for another artifact than the one it stands beside.",
+                hint="Somebody copied it there: find out who can write to this store.",
+                facts={"key": key, "signed_for": said.export_id},
+            )
         return signed

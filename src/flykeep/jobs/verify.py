@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
 from flykeep.domain.artifact import Artifact, IndexEntry
 from flykeep.domain.errors import ConfigError, IntegrityError, StoreNotFoundError
+from flykeep.domain.verification import Level, after_failure, after_success
 from flykeep.jobs.authentic import ArtifactStores
 from flykeep.jobs.export import BoundStore
 from flykeep.jobs.settle import Settler
@@ -19,13 +20,20 @@ from flykeep.ports.crypto import IndexKey
 from flykeep.ports.worker import IndexOrder, Progress, VerifyOrder, VerifyResult, Workers
 
 
+def _always(_identity: str, _recipients: tuple[str, ...]) -> bool:
+    return True
+
+
 def _ignore(_: Progress) -> None:
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyJob:
-    """`identity` opens data; absent by default, so that the daemon can never read what it keeps."""
+    """`identity` opens data; absent by default, so that the daemon can never read what it keeps.
+
+    `can_open` says whether an identity is for one of these recipients: a wrong key is no damage.
+    """
 
     workers: Workers
     stores: Mapping[str, BoundStore]
@@ -35,6 +43,15 @@ class VerifyJob:
     index_key: IndexKey
     identity: Callable[[], str | None]
     deadline: timedelta
+    can_open: Callable[[str, tuple[str, ...]], bool] = _always
+
+    def deepest(self, artifact: Artifact) -> Level:
+        """What can be verified of it with the keys at hand."""
+        manifest, identity = artifact.manifest, self.identity()
+        is_open = manifest.encryption != "age" or (
+            identity is not None and self.can_open(identity, manifest.recipients)
+        )
+        return Level.CONTENTS if is_open else Level.BYTES
 
     async def verify(
         self, artifact: Artifact, *, level: str, on_progress: Callable[[Progress], None] = _ignore
@@ -43,13 +60,13 @@ class VerifyJob:
         try:
             result = await self._verify(artifact, level, on_progress)
         except (IntegrityError, StoreNotFoundError) as error:
-            await self._remember(replace(artifact, is_failed=True))
+            await self._remember(after_failure(artifact, Level(level), now=self.clock.now()))
             if isinstance(error, StoreNotFoundError):
                 raise IntegrityError(
                     "an object of the artifact is missing", facts={"export_id": artifact.export_id, **error.facts}
                 ) from error
             raise error.with_facts(export_id=artifact.export_id, store=artifact.store) from error
-        await self._remember(replace(artifact, verified_at=self.clock.now(), verified_level=level, is_failed=False))
+        await self._remember(after_success(artifact, Level(level), now=self.clock.now()))
         return result
 
     async def _verify(self, artifact: Artifact, level: str, on_progress: Callable[[Progress], None]) -> VerifyResult:
@@ -74,6 +91,11 @@ class VerifyJob:
             raise ConfigError(
                 "opening contents needs an age identity",
                 hint="Set `identity_secret` under [encryption], or verify with --level bytes.",
+            )
+        if level == "contents" and is_encrypted and self.deepest(artifact) is not Level.CONTENTS:
+            raise ConfigError(
+                "the configured age identity is for none of this artifact's recipients",
+                hint="`flykeep artifact show ID` names them; verify with --level bytes without their keys.",
             )
         depth: Literal["bytes", "contents"] = "contents" if level == "contents" else "bytes"
         return VerifyOrder(

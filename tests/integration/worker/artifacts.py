@@ -12,6 +12,7 @@ import pyrage
 
 from flykeep.adapters.codecs.zstd_frames import FrameWriter
 from flykeep.adapters.system import SystemClock
+from flykeep.domain import layout
 from flykeep.domain.artifact import IndexEntry, IndexHeader, StoredObject, TarTotals
 from flykeep.domain.artifact_index import encode_entry, encode_header
 from flykeep.domain.ids import ExportId
@@ -23,6 +24,7 @@ from flykeep.worker.extract import Extraction
 from flykeep.worker.report import Reporter
 
 Member = tuple[tarfile.TarInfo, bytes]
+PREFIX = "my-crocbot/crocbot_data/2026/X1"
 OPERATOR = pyrage.x25519.Identity.generate()
 INDEX = pyrage.x25519.Identity.generate()
 
@@ -102,8 +104,11 @@ def made(
     order = ExtractOrder(
         export_id=header.export_id,
         store=StoreOrder(name="shelf", type=StoreType.DIRECTORY, path=str(root)),
-        objects=tuple(stored(root, f"a/v/2026/X1/data.{at:05}", piece) for at, piece in enumerate(pieces, 1)),
-        index=stored(root, "a/v/2026/X1/index", index),
+        objects=tuple(
+            stored(root, layout.data_key(PREFIX, is_encrypted=is_encrypted, part=at if parts > 1 else None), piece)
+            for at, piece in enumerate(pieces, 1)
+        ),
+        index=stored(root, layout.index_key(PREFIX, is_encrypted=is_encrypted), index),
         identity=str(OPERATOR) if is_encrypted else None,
         index_identity=str(INDEX) if is_encrypted else None,
         is_encrypted=is_encrypted,

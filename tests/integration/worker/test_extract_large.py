@@ -57,7 +57,7 @@ def made_large(root: Path) -> Made:
             yield from writer.write(piece)
         yield from writer.end_frame()
 
-    key = "a/v/2026/X1/data"
+    key = base.objects[0].key
     with (root / key).open("wb") as file:
 
         def write(sealed: bytes) -> None:
@@ -73,7 +73,7 @@ def made_large(root: Path) -> Made:
     order = replace(
         base,
         objects=(StoredObject(key, (root / key).stat().st_size, digest.hexdigest()),),
-        index=stored(root, "a/v/2026/X1/index", b"".join(sealed_index)),
+        index=stored(root, base.index.key, b"".join(sealed_index)),
         totals=TarTotals(len(entries), reader.files, reader.content_bytes, 3 << 30, ""),
     )
     return Made(root, order)

@@ -60,6 +60,11 @@ def identities_in(text: str) -> list[pyrage.x25519.Identity]:
     raise ConfigError("the age identity cannot be read", hint="It is one line that begins with AGE-SECRET-KEY-1.")
 
 
+def is_for_any(identity: str, recipients: tuple[str, ...]) -> bool:
+    """Whether some identity in this text is that of one of the recipients. Raises ConfigError."""
+    return not {str(each.to_public()) for each in identities_in(identity)}.isdisjoint(recipients)
+
+
 class _Source:
     """Hands pyrage its 8 KiB reads out of the larger pieces that arrive."""
 
