@@ -10,18 +10,15 @@ from pathlib import Path
 import pytest
 
 from flykeep.domain.run import RunState
-from flykeep.ports.scratch import WORKER_GROUP
-from flykeep.testing.flysim import volumes
-from flykeep.testing.flysim.model import Machine
 from tests.e2e.killing_daemon import Death
 from tests.e2e.nursery import Household, Nursery
 from tests.full import full
-from tests.integration.scratch.home import SCRATCH_APP, TARGET, Home, home
+from tests.integration.scratch.home import TARGET, Home, home
+from tests.integration.scratch.look_alikes import LookAlikes
 
 _SPEED = 20
 _PARTS = 10
 _NEVER = Death("any", "*", count=0)
-_FOREIGN_KEY = "shop/shop_data/2026/01AAAAAAAAAAAAAAAAAAAAAAAA/data.tar.zst.age"
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -44,54 +41,18 @@ async def export(house: Household, death: Death) -> tuple[int, str]:
     return ended.code, ended.stderr
 
 
-def plant(fly: Home) -> set[str]:
-    """What looks like flykeep's and is not: a machine, a volume, an object and an unfinished upload."""
-    world = fly.sim.world
-    shop = world.find_machine("shop")
-    look_alike = Machine(
-        id="look-alike",
-        app=SCRATCH_APP,
-        name="flykeep-worker-look-alike",
-        region="iad",
-        config={"image": "x", "metadata": {"fly_process_group": WORKER_GROUP, "flykeep_run": "another's"}},
-        private_ip=world.new_address(),
-        created_at=shop.created_at,
-        updated_at=shop.updated_at,
-        version="1",
-        state="stopped",
-    )
-    world.machines[look_alike.id] = look_alike
-    volume = volumes.create(world, SCRATCH_APP, {"name": "fk_look_alike"}, None, world.tokens[0])
-    for key in (_FOREIGN_KEY, f"{_FOREIGN_KEY}#1"):
-        path = fly.sim.directory / "store" / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"somebody else's")
-    return {look_alike.name, volume.name}
-
-
-async def assert_only_what_was_planted_is_left(fly: Home, planted: set[str]) -> None:
-    report = await fly.application.reconcile.reconcile(is_applied=True)
-    assert not [left for left in (*report.leftovers, *report.scratch) if left.run_id and "kept" in left.action], report
-    assert fly.left() == planted
-    kept = {artifact.manifest_key.rpartition("/")[0] for artifact in await fly.artifacts()}
-    orphans = {key for key in fly.stored() if key.startswith("shop/") and key.rpartition("/")[0] not in kept}
-    assert orphans == {_FOREIGN_KEY, f"{_FOREIGN_KEY}#1"}
-    async with fly.application.catalog.transaction() as tx:
-        assert not [run.id for run in await tx.runs(is_open=True)]
-
-
 async def kill_at(fly: Home, house: Household, counts: Iterable[int]) -> int:
     """Kill an export at each of these moments; gives how many had made something by then."""
-    planted = plant(fly)
+    planted = LookAlikes.plant(fly)
     died_with_something = 0
     for count in counts:
         code, log = await export(house, Death("any", "*", count=count))
         if code == 0:
             break  # it had fewer looks at its worker to take than the one that was counted
         assert code == -signal.SIGKILL, (count, log[-2000:])
-        died_with_something += fly.left() != planted
+        died_with_something += fly.left() != planted.names
         try:
-            await assert_only_what_was_planted_is_left(fly, planted)
+            await planted.assert_alone()
         except AssertionError as error:
             raise AssertionError(f"died at moment {count}") from error
     return died_with_something
@@ -121,10 +82,10 @@ async def moments(house: Household) -> int:
 async def test_what_a_killed_process_left_is_removed_and_nothing_else(
     fly: Home, house: Household, death: Death
 ) -> None:
-    planted = plant(fly)
+    planted = LookAlikes.plant(fly)
     code, log = await export(house, death)
     assert code == -signal.SIGKILL, log[-2000:]
-    await assert_only_what_was_planted_is_left(fly, planted)
+    await planted.assert_alone()
 
 
 @full("an export is killed at every moment it has")

@@ -63,17 +63,25 @@ SHOP = Scenario(
 class QuickClock(SystemClock):
     """Minutes of waiting pass in seconds; what the time of day is stays true."""
 
+    def __init__(self) -> None:
+        self._speed, self._since, self._passed = _SPEED, super().monotonic(), 0.0
+
+    def hurry(self, speed: int = _SPEED) -> None:
+        """Go at another speed from now on: where nobody answers, nobody needs to be waited for."""
+        self._passed, self._since, self._speed = self.monotonic(), super().monotonic(), speed
+
     def monotonic(self) -> float:
-        return super().monotonic() * _SPEED
+        return self._passed + (super().monotonic() - self._since) * self._speed
 
     async def sleep(self, duration: timedelta) -> None:
-        await super().sleep(duration / _SPEED)
+        await super().sleep(duration / self._speed)
 
 
 @dataclass
 class Home:
     kit: Kit
     application: Application
+    clock: QuickClock
 
     @property
     def sim(self) -> FlySim:
@@ -149,5 +157,6 @@ async def home(
         kit.extra = dict(secrets)
         settings = load_settings(kit.config, kit.environment)
         settings = replace(settings, notifiers=())
-        async with open_application(settings, clock=QuickClock()) as application:
-            yield Home(kit, application)
+        clock = QuickClock()
+        async with open_application(settings, clock=clock) as application:
+            yield Home(kit, application, clock)
