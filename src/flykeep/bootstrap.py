@@ -14,6 +14,7 @@ from flykeep.adapters.codecs.sealing import AgeSealer
 from flykeep.adapters.db.engine import open_catalog
 from flykeep.adapters.db.owners import open_owners
 from flykeep.adapters.fly.client import FlyClient
+from flykeep.adapters.fly.control import FlyControl
 from flykeep.adapters.fly.scratch import FlyScratch
 from flykeep.adapters.launchers.fly_machine import FlyMachineWorkers
 from flykeep.adapters.launchers.local import LocalWorkers
@@ -33,9 +34,17 @@ from flykeep.jobs.doctor import Doctor
 from flykeep.jobs.export import BoundStore, ExportJob, ExportSettings
 from flykeep.jobs.facts import FactReader
 from flykeep.jobs.get import GetJob
+from flykeep.jobs.import_ import ImportJob, ImportSettings
+from flykeep.jobs.import_artifacts import SignedArtifacts
+from flykeep.jobs.import_ending import ImportEnding
+from flykeep.jobs.import_log import ImportLog
+from flykeep.jobs.import_moving import ImportMover
+from flykeep.jobs.import_planner import ImportPlanner
+from flykeep.jobs.import_sweep import ImportSweep
 from flykeep.jobs.locating import Located
 from flykeep.jobs.reconcile import ReconcileJob
-from flykeep.jobs.runner import Jobs, Runner
+from flykeep.jobs.restarting import Restarter
+from flykeep.jobs.runner import Jobs, Runner, TargetJob
 from flykeep.jobs.scratch import Scratch
 from flykeep.jobs.scratch_sweep import ScratchSweep
 from flykeep.jobs.settle import Settler
@@ -53,6 +62,7 @@ from flykeep.ports.notifier import Notifier
 from flykeep.ports.ownership import Owners
 from flykeep.ports.plugin import NotifierDeps
 from flykeep.ports.scratch import ScratchFly
+from flykeep.ports.store import Store
 from flykeep.ports.worker import CompressionOrder
 from flykeep.settings import Compression, Settings
 
@@ -82,6 +92,27 @@ class Application:
     verify: VerifyJob
     get: GetJob
     doctor: Doctor
+    import_planner: ImportPlanner
+
+
+@dataclass(frozen=True, slots=True)
+class _Neighbours:
+    """What every job that reaches into machines is built with."""
+
+    fly: FlyClient
+    access: SshAccessIssuer
+    workers: LocalWorkers
+    catalog: Catalog
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Importing:
+    """What brings files back into running machines."""
+
+    job: ImportJob
+    planner: ImportPlanner
+    sweep: ImportSweep
 
 
 @asynccontextmanager
@@ -130,31 +161,29 @@ def _assemble(
     stores = _stores(settings, clock, ids)
     plain_stores = {name: bound.store for name, bound in stores.items()}
     notifiers = _notifiers(settings, clock)
-    recipients = tuple(Recipient(name, notifier.kinds) for name, notifier in notifiers.items())
-    alerting = Alerting(catalog, clock, ids, recipients, settings.targets)
+    alerting = Alerting(catalog, clock, ids, _recipients(notifiers), settings.targets)
     access = SshAccessIssuer(fly, clock=clock, port=settings.fly.ssh_port)
     workers = LocalWorkers(clock=clock)
     settler = Settler(catalog, clock, keys.signer)
-    state_writer = StateWriter(
-        catalog, plain_stores, AgeSealer(), keys.signer, settings.encryption.recipients, settings.fly.org
-    )
+    state_writer = _state_writer(settings, keys, catalog, plain_stores)
     facts = FactReader(fly, catalog, clock)
     check = CheckJob(facts, catalog, clock, ids, settings.targets, settings.fly.org, alerting, state_writer)
     sweep = _sweep(settings, scratch, catalog, clock)
-    reconcile = ReconcileJob(catalog, owners, clock, plain_stores, settler, sweep, _uploads(stores, catalog, clock))
+    near = _Neighbours(fly, access, workers, catalog, clock)
+    importing = _importing(settings, keys, stores, near)
+    reconcile = ReconcileJob(
+        catalog, owners, clock, plain_stores, settler, sweep, _uploads(stores, catalog, clock), importing.sweep
+    )
     snapshot = SnapshotJob(fly, catalog, clock)
     work = _export_settings(settings)
     source = _snapshot_source(settings, scratch, snapshot, catalog, clock)
-    signer, index_key = keys.signer, keys.index_key
-    identity, deadline = _identity(settings), settings.worker.deadline
-    export = ExportJob(fly, access, workers, stores, catalog, clock, ids, signer, index_key, work, source)
-    jobs = Jobs(
-        for_target={
-            JobKind.SNAPSHOT: Located(snapshot, fly, check.refresh_lineages),
-            JobKind.EXPORT: Located(export, fly, check.refresh_lineages),
-        },
-        for_org={JobKind.CHECK: check, JobKind.RECONCILE: reconcile},
-    )
+    export = ExportJob(fly, access, workers, stores, catalog, clock, ids, keys.signer, keys.index_key, work, source)
+    kinds: Mapping[JobKind, TargetJob] = {
+        JobKind.SNAPSHOT: snapshot,
+        JobKind.EXPORT: export,
+        JobKind.IMPORT: importing.job,
+    }
+    jobs = Jobs(for_target=_located(kinds, fly, check), for_org={JobKind.CHECK: check, JobKind.RECONCILE: reconcile})
     runner = Runner(catalog, clock, settings.targets, jobs)
     return Application(
         settings=settings,
@@ -172,9 +201,10 @@ def _assemble(
         submission=Submission(catalog, clock, ids, owners, runner),
         check=check,
         reconcile=reconcile,
+        import_planner=importing.planner,
         doctor=Doctor(fly, access, workers, catalog, plain_stores, notifiers, settings.targets, clock, ids),
-        verify=VerifyJob(workers, stores, catalog, clock, settler, index_key, identity, deadline, is_for_any),
-        get=GetJob(workers, ArtifactStores(stores, settler), index_key, identity, deadline),
+        verify=_verify(settings, keys, stores, near),
+        get=_get(settings, keys, stores, near),
     )
 
 
@@ -197,6 +227,32 @@ def _notifiers(settings: Settings, clock: Clock) -> dict[str, Notifier]:
         notifier.name: plugins[notifier.type].build(notifier.name, notifier.table, deps)
         for notifier in settings.notifiers
     }
+
+
+def _verify(settings: Settings, keys: StateKeys, stores: Mapping[str, BoundStore], near: _Neighbours) -> VerifyJob:
+    settler = Settler(near.catalog, near.clock, keys.signer)
+    identity, deadline = _identity(settings), settings.worker.deadline
+    return VerifyJob(
+        near.workers, stores, near.catalog, near.clock, settler, keys.index_key, identity, deadline, is_for_any
+    )
+
+
+def _get(settings: Settings, keys: StateKeys, stores: Mapping[str, BoundStore], near: _Neighbours) -> GetJob:
+    artifacts = ArtifactStores(stores, Settler(near.catalog, near.clock, keys.signer))
+    return GetJob(near.workers, artifacts, keys.index_key, _identity(settings), settings.worker.deadline)
+
+
+def _located(jobs: Mapping[JobKind, TargetJob], fly: Fly, check: CheckJob) -> dict[JobKind, TargetJob]:
+    return {kind: Located(job, fly, check.refresh_lineages) for kind, job in jobs.items()}
+
+
+def _state_writer(settings: Settings, keys: StateKeys, catalog: Catalog, stores: Mapping[str, Store]) -> StateWriter:
+    recipients = settings.encryption.recipients
+    return StateWriter(catalog, stores, AgeSealer(), keys.signer, recipients, settings.fly.org)
+
+
+def _recipients(notifiers: Mapping[str, Notifier]) -> tuple[Recipient, ...]:
+    return tuple(Recipient(name, notifier.kinds) for name, notifier in notifiers.items())
 
 
 def _export_settings(settings: Settings) -> ExportSettings:
@@ -231,6 +287,22 @@ def _sweep(settings: Settings, fly: ScratchFly, catalog: Catalog, clock: Clock) 
     """What was journalled is removed even where workers are not configured any more."""
     is_shared = settings.worker.image is None or settings.scratch.is_in_target_app
     return ScratchSweep(fly, catalog, clock, None if is_shared else AppName(settings.scratch.app))
+
+
+def _importing(settings: Settings, keys: StateKeys, stores: Mapping[str, BoundStore], near: _Neighbours) -> _Importing:
+    fly, access, importers, catalog, clock = near.fly, near.access, near.workers, near.catalog, near.clock
+    control, log = FlyControl(fly), ImportLog(catalog, clock)
+    settler = Settler(catalog, clock, keys.signer)
+    artifacts = SignedArtifacts(catalog, stores, settler, keys.index_key, _identity(settings))
+    planner = ImportPlanner(fly, control, artifacts, log)
+    mover = ImportMover(control, access, importers, log, Restarter(control, clock), settings.worker.deadline)
+    ending = ImportEnding(planner, log, mover)
+    limits = ImportSettings(settings.worker.deadline, settings.worker.stall_timeout)
+    return _Importing(
+        job=ImportJob(planner, access, importers, artifacts, log, mover, ending, limits),
+        planner=planner,
+        sweep=ImportSweep(catalog, log, planner, mover, settings.targets),
+    )
 
 
 def _threads(compression: Compression) -> int:

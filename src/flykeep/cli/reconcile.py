@@ -45,10 +45,15 @@ def _print(out: Console, report: ReconcileReport) -> None:
         out.print(f"{scratch.app}: {scratch.action}: {', '.join(scratch.names)}", markup=False)
     for upload in report.uploads:
         out.print(f"{upload.store}: unfinished upload {upload.key}: {upload.action}", markup=False)
+    for left_import in report.imports:
+        out.print(
+            f"{left_import.target}: import {left_import.run_id} was {left_import.phase}: {left_import.action}",
+            markup=False,
+        )
     for unswept in report.unswept:
         out.print(f"{unswept.store}: unfinished uploads not looked at: {unswept.reason}", markup=False)
         print_indented(out, f"next: {unswept.hint}", by=2)
-    if not any((report.interrupted, report.leftovers, report.scratch, report.uploads)):
+    if not any((report.interrupted, report.leftovers, report.scratch, report.uploads, report.imports)):
         out.print("nothing to reconcile")
     elif not report.is_applied:
         out.print("nothing was changed; add --apply to do it")

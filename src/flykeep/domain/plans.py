@@ -66,10 +66,10 @@ def plan_export(
         )
     if source == "snapshot":
         usable, directory = machine, SNAPSHOT_MOUNT
-        _refuse_leaving(volume)
+        refuse_leaving(volume)
     else:
         usable = _reachable(volume, machine)
-        directory = _directory(rule, volume=volume, machine=usable)
+        directory = mount_directory(rule, volume=volume, machine=usable)
     include = request.paths or rule.include
     return ExportPlan(
         source=source,
@@ -133,7 +133,7 @@ def may_stop_by_itself(machine: Machine) -> bool:
 
 def _reachable(volume: Volume, machine: Machine | None) -> Machine:
     facts = {"app": volume.app, "volume": volume.id}
-    _refuse_leaving(volume)
+    refuse_leaving(volume)
     if machine is None:
         raise RefusalError(
             "no machine mounts the volume, and the ssh source reads from a started machine",
@@ -151,12 +151,14 @@ def _reachable(volume: Volume, machine: Machine | None) -> Machine:
     return machine
 
 
-def _refuse_leaving(volume: Volume) -> None:
+def refuse_leaving(volume: Volume) -> None:
+    """Raises RefusalError for a volume that is being destroyed."""
     if volume.is_leaving:
         raise RefusalError(f"the volume is {volume.state}", facts={"app": volume.app, "volume": volume.id})
 
 
-def _directory(rule: TargetRule, *, volume: Volume, machine: Machine) -> str:
+def mount_directory(rule: TargetRule, *, volume: Volume, machine: Machine) -> str:
+    """Where the machine has the volume. Raises RefusalError where that is unknown or contradicts the configuration."""
     mounted = next((mount.path for mount in machine.mounts if mount.volume_id == volume.id), None)
     if mounted and rule.mount and mounted.rstrip("/") != rule.mount.rstrip("/"):
         raise RefusalError(

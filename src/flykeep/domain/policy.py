@@ -17,6 +17,7 @@ class JobKind(StrEnum):
     RECONCILE = "reconcile"
     VERIFY = "verify"
     DRILL = "drill"
+    IMPORT = "import"
 
 
 class Encryption(StrEnum):

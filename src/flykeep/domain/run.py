@@ -55,7 +55,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a run is asked to do beyond its kind: free text and choices of the person who asked."""
+    """What a run is asked to do beyond its kind: free text and choices of the person who asked.
+
+    `file` is an archive on the disk of the process that executes the run; `ending` and `of_run` end an earlier import.
+    """
 
     reason: str | None = None
     source: str | None = None
@@ -63,6 +66,10 @@ class RunRequest:
     export_id: str | None = None
     level: str | None = None
     is_applied: bool = False
+    file: str | None = None
+    ending: str | None = None  # "undo" | "confirm"
+    of_run: str | None = None
+    is_restarting: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from flykeep.domain.ids import RunId
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Outcome, Run, RunState, Step
 from flykeep.jobs.context import OrgWork
+from flykeep.jobs.import_sweep import ImportLeftover, ImportSweep
 from flykeep.jobs.orphans import close_orphan, orphans_of
 from flykeep.jobs.scratch_steps import may_still_write
 from flykeep.jobs.scratch_sweep import ScratchLeftover, ScratchSweep
@@ -46,6 +47,7 @@ class ReconcileReport:
     scratch: tuple[ScratchLeftover, ...] = ()
     uploads: tuple[UploadLeftover, ...] = ()
     unswept: tuple[Unswept, ...] = ()
+    imports: tuple[ImportLeftover, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,17 @@ class ReconcileJob:
     settler: Settler
     scratch: ScratchSweep | None = None
     uploads: UploadSweep | None = None
+    imports: ImportSweep | None = None
 
     async def run(self, work: OrgWork) -> Outcome:
         report = await self.reconcile(is_applied=True, is_thorough=False)
-        if report.interrupted or report.leftovers or report.scratch or report.uploads:
+        if report.interrupted or report.leftovers or report.scratch or report.uploads or report.imports:
             await work.journal.step(
                 "reconciled",
                 interrupted=len(report.interrupted),
                 leftovers=len(report.leftovers),
                 scratch=", ".join(f"{left.action}: {' '.join(left.names)}" for left in report.scratch) or None,
+                imports=", ".join(f"{left.run_id}: {left.action}" for left in report.imports) or None,
                 uploads=", ".join(f"{left.action}: {left.store} {left.key}" for left in report.uploads) or None,
             )
         return Outcome(RunState.SUCCEEDED, to_json(report))
@@ -87,8 +91,9 @@ class ReconcileJob:
             await self._settle(run_id, intent, is_applied=is_applied) for run_id, intent in await self._intents(dead)
         ]
         uploads = await self._sweep_uploads(dead, is_applied=is_applied, is_thorough=is_thorough)
+        imports = await self.imports.sweep(dead, is_applied=is_applied) if self.imports else ()
         ids = tuple(run.id for run in dead)
-        return ReconcileReport(ids, tuple(leftovers), is_applied, scratch, uploads.leftovers, uploads.unswept)
+        return ReconcileReport(ids, tuple(leftovers), is_applied, scratch, uploads.leftovers, uploads.unswept, imports)
 
     async def _sweep_uploads(self, dead: Sequence[Run], *, is_applied: bool, is_thorough: bool) -> UploadReport:
         if self.uploads is None or not (is_thorough or await self.uploads.is_due()):

@@ -79,7 +79,7 @@ class Placing(StrEnum):
 class Placed(StrEnum):
     """How things stand on the machine afterwards."""
 
-    NOTHING = "nothing"
+    NOTHING = "nothing"  # neither what was staged nor what was kept is there
     MOVED = "moved"
     UNDONE = "undone"
     MOVING = "moving"  # only from DISCARD: it left alone what has begun to move

@@ -56,14 +56,15 @@ def mark_staged_script(directory: str, run_id: str) -> bytes:
 
 
 def read_placed(output: bytes, *, code: int, stderr: tuple[bytes, ...], directory: str) -> Placed:
-    """Raises RefusalError where there is nothing to do it with, SshError where it stopped half-way."""
+    """Raises RefusalError where it is not time for that yet, SshError where it stopped half-way."""
     _, found, state = output.rpartition(_STATE)
     if code == 0 and found:
         return Placed(state.decode("ascii").strip())
     facts: dict[str, str | int | None] = {"directory": directory, "exit_code": code}
-    if code in {_NOTHING_STAGED, _NOT_WHOLE, _NOT_MOVED}:
+    if code == _NOTHING_STAGED:
+        return Placed.NOTHING
+    if code in {_NOT_WHOLE, _NOT_MOVED}:
         reasons = {
-            _NOTHING_STAGED: "nothing of this import is left on the machine",
             _NOT_WHOLE: "what was staged is not whole",
             _NOT_MOVED: "nothing of this import has been moved",
         }
