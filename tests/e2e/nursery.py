@@ -195,6 +195,7 @@ class Household:
     nursery: Nursery
     lives: list[Life] = field(default_factory=list)
     verbs: int = 0
+    speed: int = 50  # of the clock that its processes have
 
     @property
     def sim(self) -> FlySim:
@@ -218,7 +219,7 @@ class Household:
         """A new daemon."""
         log = self.kit.directory / f"life-{len(self.lives)}.log"
         log.touch()
-        order = Order(self.kit.environment, log=str(log), output=str(log), death=death)
+        order = Order(self.kit.environment, log=str(log), output=str(log), death=death, speed=self.speed)
         life = Life(await self.nursery.birth(order), log)
         self.lives.append(life)
         return life
@@ -247,13 +248,13 @@ class Household:
         """One verb to its end, as a child of the nursery."""
         return await (await self.begin(self.nursery, *words)).ended()
 
-    async def begin(self, nursery: Nursery, *words: str, death: Death | None = None, speed: int = 50) -> Verb:
+    async def begin(self, nursery: Nursery, *words: str, death: Death | None = None) -> Verb:
         """A verb that goes on while the test looks, or dies where it should."""
         self.verbs += 1
         log, output = (self.kit.directory / f"verb-{self.verbs}.{end}" for end in ("log", "out"))
         for path in (log, output):
             path.touch()
-        order = Order(self.kit.environment, log=str(log), output=str(output), verb=words, death=death, speed=speed)
+        order = Order(self.kit.environment, log=str(log), output=str(output), verb=words, death=death, speed=self.speed)
         return Verb(await nursery.birth(order), nursery, log, output)
 
     def _is_at_rest(self, life: Life) -> bool:

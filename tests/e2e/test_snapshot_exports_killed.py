@@ -13,10 +13,9 @@ from flykeep.domain.run import RunState
 from tests.e2e.killing_daemon import Death
 from tests.e2e.nursery import Household, Nursery
 from tests.full import full
-from tests.integration.scratch.home import TARGET, Home, home
+from tests.integration.scratch.home import SPEED, TARGET, Home, home
 from tests.integration.scratch.look_alikes import LookAlikes
 
-_SPEED = 20
 _PARTS = 10
 _NEVER = Death("any", "*", count=0)
 pytestmark = pytest.mark.timeout(240)
@@ -31,13 +30,13 @@ async def fly(tmp_path: Path) -> AsyncIterator[Home]:
 @pytest.fixture
 async def house(fly: Home, nursery: Nursery) -> AsyncIterator[Household]:
     """Where the process that dies is born."""
-    yield Household(fly.kit, nursery)
+    yield Household(fly.kit, nursery, speed=SPEED)
     await nursery.clear()
 
 
 async def export(house: Household, death: Death) -> tuple[int, str]:
     words = ("export", TARGET, "--source", "snapshot", "--local")
-    ended = await (await house.begin(house.nursery, *words, death=death, speed=_SPEED)).ended()
+    ended = await (await house.begin(house.nursery, *words, death=death)).ended()
     return ended.code, ended.stderr
 
 
@@ -71,10 +70,8 @@ async def moments(house: Household) -> int:
 @pytest.mark.parametrize(
     "death",
     [
-        Death("before", "scratch.create_volume"),
         Death("after", "scratch.create_machine"),
         Death("during", "machine_workers.export"),
-        Death("after", "machine_workers.export"),
         Death("after", "scratch.destroy_machine"),
     ],
     ids=lambda death: f"{death.when} {death.call}",

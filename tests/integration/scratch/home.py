@@ -36,7 +36,7 @@ from tests.flykit import Kit, flykeep
 
 SCRATCH_APP = "flykeep-scratch"
 TARGET = "shop/shop_data"
-_SPEED = 20  # a worker needs its time to start, whatever the clock says
+SPEED = 20  # a worker needs its time to start, whatever the clock says
 SHOP_SECRETS = {"PAYMENT_KEY": "sh0p-payment-key-7c1f0be2"}
 _TREE = Seed(kind="crocbot", count=2)
 
@@ -64,9 +64,9 @@ class QuickClock(SystemClock):
     """Minutes of waiting pass in seconds; what the time of day is stays true."""
 
     def __init__(self) -> None:
-        self._speed, self._since, self._passed = _SPEED, super().monotonic(), 0.0
+        self._speed, self._since, self._passed = SPEED, super().monotonic(), 0.0
 
-    def hurry(self, speed: int = _SPEED) -> None:
+    def hurry(self, speed: int = SPEED) -> None:
         """Go at another speed from now on: where nobody answers, nobody needs to be waited for."""
         self._passed, self._since, self._speed = self.monotonic(), super().monotonic(), speed
 

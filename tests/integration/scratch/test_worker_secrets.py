@@ -19,6 +19,7 @@ from flykeep.testing.flysim.processes import HOME_VARIABLE
 from flykeep.testing.flysim.program import WORKER_IMAGE
 from flykeep.testing.flysim.scenario import AppSpec
 from tests.e2e.planted import Found
+from tests.full import full
 from tests.integration.scratch.home import SCRATCH_APP, SHOP, SHOP_SECRETS, Home, ended_well, home
 from tests.s3_standin import S3Standin
 
@@ -90,7 +91,11 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-@pytest.mark.parametrize("is_in_target_app", [False, True], ids=["in the app of its own", "in the target's app"])
+@pytest.mark.parametrize(
+    "is_in_target_app",
+    [pytest.param(False, marks=full("the app of its own is tempted likewise")), True],
+    ids=["in the app of its own", "in the target's app"],
+)
 async def test_no_secret_of_flykeep_or_of_the_app_is_found_on_a_worker_machine(
     tmp_path: Path, is_in_target_app: bool
 ) -> None:

@@ -28,15 +28,15 @@ class WorkerProgram:
     @classmethod
     def running(cls, command_directory: Path) -> WorkerProgram:
         """The program of this very process; writes the command."""
-        package = Path(__file__).absolute().parents[3]
+        given = [Path(one).absolute() for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]
+        modules = [Path(__file__).absolute().parents[3], *given]
         command_directory.mkdir(parents=True, exist_ok=True)
         script = command_directory / "flykeep"
-        # -P: the folder it is started in holds no modules; PYTHONPATH: a checkout need not be installed.
-        script.write_text(
-            f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(package))} exec {shlex.quote(sys.executable)} -P -m flykeep "$@"\n'
-        )
+        path = shlex.quote(os.pathsep.join(map(str, modules)))  # a checkout need not be installed
+        # -P: the folder it is started in holds no modules.
+        script.write_text(f'#!/bin/sh\nPYTHONPATH={path} exec {shlex.quote(sys.executable)} -P -m flykeep "$@"\n')
         script.chmod(0o755)
-        return cls(command_directory, _outermost({package, *_interpreter()}))
+        return cls(command_directory, _outermost({*modules, *_interpreter()}))
 
 
 def _interpreter() -> set[Path]:
