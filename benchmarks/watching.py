@@ -53,10 +53,13 @@ class Watch:
         self._sampler = threading.Thread(target=self._sample, daemon=True)
         self._sampler.start()
 
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._started
+
     def figures(self, child: subprocess.Popen[bytes]) -> Figures:
         """Wait for the child; its CPU time includes the descendants it waited for."""
         _, status, used = os.wait4(child.pid, 0)
-        seconds = time.monotonic() - self._started
+        seconds = self.elapsed_s()
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
             raise SystemExit(f"a run ended with {child.returncode}")

@@ -87,12 +87,15 @@ class TarReader:
 
     `on_entry` sees entries in stream order, so memory does not grow with the archive. Errors: TruncatedStreamError for
     whatever is not a well-formed archive; `finish` raises it unless the end of archive was seen and nothing but zeros
-    followed it. A `sink` gets contents too, without a copy.
+    followed it. A `sink` gets contents too, without a copy. Without `is_hashing` entries bear no sha256.
     """
 
-    def __init__(self, on_entry: Callable[[IndexEntry], None], *, sink: TarSink | None = None) -> None:
+    def __init__(
+        self, on_entry: Callable[[IndexEntry], None], *, sink: TarSink | None = None, is_hashing: bool = True
+    ) -> None:
         self._on_entry = on_entry
         self._sink = sink
+        self._is_hashing = is_hashing
         self._steps = self._read()
         self._need = next(self._steps)
         self._pending = bytearray()
@@ -145,7 +148,8 @@ class TarReader:
 
     def _take_content(self, view: memoryview) -> int:
         piece = view[: self._content_left]
-        self._content_hash.update(piece)
+        if self._is_hashing:
+            self._content_hash.update(piece)
         if self._sink is not None:
             self._sink.content(piece)
         self._content_left -= len(piece)
@@ -226,7 +230,7 @@ class TarReader:
         if entry_type is EntryType.FILE:
             self._files += 1
             self._content_bytes += size_bytes
-        sha256 = self._content_hash.hexdigest() if entry_type is EntryType.FILE else None
+        sha256 = self._content_hash.hexdigest() if self._is_hashing and entry_type is EntryType.FILE else None
         entry = _entry(block, overrides, entry_type, size_bytes=size_bytes, start=start, sha256=sha256)
         if self._sink is not None:
             self._sink.end(entry)

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from flykeep.adapters.shells.fed import EndedEarlyError, FedCommand
-from flykeep.adapters.shells.running import Ended
+from flykeep.adapters.shells.running import Ended, RunningCommand
 from flykeep.adapters.ssh.openssh import OpenSsh
 from flykeep.domain.artifact import EntryType, IndexEntry
 from flykeep.domain.errors import IntegrityError, SshError
@@ -69,18 +69,21 @@ class Import:
             raise
 
     def _run(self, ssh: OpenSsh, source: TarInput, spool: IndexSpool) -> ImportResult:
+        """Each connection is opened one step before its own, for that takes a while."""
         order = self._order
         machine = Machine(ssh, flow=self._flow, stall_s=order.stall_timeout_s)
         self._reporter.phase("connecting")
-        place = self._look(machine)
-        self._reporter.phase("judging")
-        found = survey(source.judged(), order.paths, spool, free_bytes=place.free_bytes, directory=order.directory)
-        self._flow.check()
-        with Expectations.open() as expectations:
-            self._reporter.phase("sending")
-            self._send(ssh, machine, place, _Relay(found, spool.entries(), expectations), source)
-            self._reporter.phase("comparing")
-            self._compare(ssh, expectations)
+        with closing(ssh.start_fed()) as remote:
+            self._flow.on_failure(remote.kill)
+            place = self._look(machine)
+            self._reporter.phase("judging")
+            found = survey(source.judged(), order.paths, spool, free_bytes=place.free_bytes, directory=order.directory)
+            self._flow.check()
+            with Expectations.open() as expectations, closing(machine.start()) as comparing:
+                self._reporter.phase("sending")
+                self._send(remote, machine, place, _Relay(found, spool.entries(), expectations), source)
+                self._reporter.phase("comparing")
+                self._compare(ssh, comparing, expectations)
         self._flow.check()
         return ImportResult(
             entries=found.entries,
@@ -95,11 +98,10 @@ class Import:
         probe = read_probe(output, directory=self._order.directory)
         return _Place(probe.flavour, read_free_bytes(output))
 
-    def _send(self, ssh: OpenSsh, machine: Machine, place: _Place, relay: _Relay, source: TarInput) -> None:
+    def _send(self, remote: FedCommand, machine: Machine, place: _Place, relay: _Relay, source: TarInput) -> None:
         order = self._order
         script = receive_script(order.directory, order.run_id, place.flavour)
-        with closing(ssh.start_fed()) as remote, closing(relay):
-            self._flow.on_failure(remote.kill)
+        with closing(relay):
             try:
                 remote.begin(script, stall_s=order.stall_timeout_s)
                 self._feed(remote, relay, source)
@@ -116,7 +118,7 @@ class Import:
 
     def _feed(self, remote: FedCommand, relay: _Relay, source: TarInput) -> None:
         stall_s, tar_bytes = self._order.stall_timeout_s, 0
-        reader = TarReader(lambda _: None, sink=relay)
+        reader = TarReader(lambda _: None, sink=relay, is_hashing=False)  # the machine hashes what arrived
         for piece in self._ahead(source):
             reader.feed(piece)
             remote.write(relay.taken(), stall_s=stall_s)
@@ -138,19 +140,25 @@ class Import:
         self._flow.run("unpack", unpack)
         return iter(pieces)
 
-    def _compare(self, ssh: OpenSsh, expectations: Expectations) -> None:
+    def _compare(self, ssh: OpenSsh, comparing: RunningCommand, expectations: Expectations) -> None:
         """Hashing one large file takes long in silence: only the deadline bounds it, and ssh's own look at its peer."""
         order, digests = self._order, DigestReader(expectations)
         patient = Machine(ssh, flow=self._flow, stall_s=order.deadline_s)
-        ended = patient.run(digest_script(order.directory, order.run_id), digests.feed)
-        _require_success(ended, "the machine could not hash what was staged")
-        digests.finish()
-        marked = patient.run(mark_staged_script(order.directory, order.run_id), lambda _: None)
+        with closing(patient.start()) as marking:
+            comparing.give(digest_script(order.directory, order.run_id))
+            ended = patient.followed(comparing, digests.feed)
+            _require_success(ended, "the machine could not hash what was staged")
+            digests.finish()
+            marking.give(mark_staged_script(order.directory, order.run_id))
+            marked = patient.followed(marking, lambda _: None)
         _require_success(marked, "the machine could not keep what was staged")
 
 
 class _Relay:
-    """A TarSink that writes the wanted members anew, and insists that they are those that were judged."""
+    """A TarSink that writes the wanted members anew, and insists that they are those that were judged.
+
+    Contents are compared on the machine, once they are there.
+    """
 
     def __init__(self, found: Survey, judged: Iterator[IndexEntry], expectations: Expectations) -> None:
         self._found = found
@@ -175,14 +183,12 @@ class _Relay:
             self._pieces.append(piece)
 
     def end(self, entry: IndexEntry) -> None:
-        if entry != self._expected:
-            raise _other_than_judged(entry)
-        if not self._is_sent:
+        if not self._is_sent or self._expected is None:
             return
         if entry.type is EntryType.FILE and entry.size_bytes:
             self._pieces.append(padding_of(entry.size_bytes))
         if self._found.is_wanted(entry.path):
-            self._expectations.sent(entry)
+            self._expectations.sent(self._expected)
             if entry.type is EntryType.DIRECTORY:
                 self._held.write(held_record(entry))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from flykeep.adapters.codecs.age_ranges import opened
 from flykeep.adapters.codecs.zstd_frames import decompressed
 from flykeep.adapters.stores.objects import open_bulk
 from flykeep.domain.artifact import IndexEntry, StoredObject
@@ -59,17 +60,21 @@ class ArtifactTar:
     def judged(self) -> Iterator[IndexEntry]:
         source = self._source
         guard = UnpackGuard(UnpackLimits.announced(source.totals), outside_links=OutsideLinks.KEEP)
-        _, entries = read_index(self._opened((source.index,), source.index_identity or source.identity))
+        chunks = self._checked(source.index)
+        if source.is_encrypted:
+            chunks = decrypted(chunks, identity=source.index_identity or source.identity, flow=self._flow)
+        _, entries = read_index(chunks)
         for entry in entries:
             guard.admit(TarHeader(entry, is_sparse=False))
             yield entry
 
     def tar(self) -> Iterator[bytes]:
-        return decompressed(self._opened(self._source.objects, self._source.identity))
-
-    def _opened(self, objects: tuple[StoredObject, ...], identity: str | None) -> Iterator[bytes]:
-        chunks = (chunk for stored in objects for chunk in self._checked(stored))
-        return decrypted(chunks, identity=identity, flow=self._flow) if self._source.is_encrypted else chunks
+        source = self._source
+        chunks: Iterator[bytes] = (chunk for stored in source.objects for chunk in self._checked(stored))
+        if source.is_encrypted:
+            sealed_bytes = sum(stored.size_bytes for stored in source.objects)
+            chunks = opened(chunks, sealed_bytes=sealed_bytes, identity=source.identity or "")
+        return decompressed(chunks)
 
     def _checked(self, stored: StoredObject) -> Iterator[bytes]:
         for chunk in whole(self._store, stored):

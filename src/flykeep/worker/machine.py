@@ -57,7 +57,11 @@ class Machine:
         """Run to the end; raises the shell's error where the command was lost, not where it failed."""
         with closing(self.start()) as command:
             command.give(script)
-            ended = command.output(stall_s=self._stall_s, on_chunk=on_chunk)
+            return self.followed(command, on_chunk)
+
+    def followed(self, command: RunningCommand, on_chunk: Callable[[bytes], object]) -> Ended:
+        """The same for a command that has its script already."""
+        ended = command.output(stall_s=self._stall_s, on_chunk=on_chunk)
         self._flow.check()
         self.fail_if_lost(ended)
         return ended

@@ -70,7 +70,7 @@ def digest_script(directory: str, run_id: str) -> bytes:
     """Prints the sha256 of every regular file that was staged, and the paths of all else.
 
     `sha256sum` escapes names with a backslash or a newline in one make and not in the other: those are hashed by
-    standard input, one by one.
+    standard input, one by one. `openssl` prints the same and is five times as fast where the processor helps it.
     """
     tree = quoted(raw(directory) + b"/" + staging_folder(run_id) + b"/new")
     odd = b"-path '*\\\\*' -o -path '*\n*'"
@@ -79,7 +79,9 @@ def digest_script(directory: str, run_id: str) -> bytes:
         (
             PROLOGUE,
             b"cd -P " + tree + b" || exit 97\n",
-            b"find . -type f ! \\( " + odd + b" \\) -exec sha256sum {} + || exit 1\n",
+            b"set -- openssl dgst -sha256 -r\n",
+            b'case $("$@" /dev/null 2>/dev/null) in e3b0c442*"/dev/null") ;; *) set -- sha256sum ;; esac\n',
+            b"find . -type f ! \\( " + odd + b' \\) -exec "$@" {} + || exit 1\n',
             b"echo " + _ODD + b"\n",
             b"find . -type f \\( " + odd + b" \\) -exec sh -c " + quoted(one_by_one) + b" sh {} + || exit 1\n",
             b"printf '" + _FOLDERS + b"\\0'; find . -type d -print0 || exit 1\n",

@@ -23,6 +23,7 @@ from flykeep.domain.errors import (
 from flykeep.ports.importing import ArtifactSource, Placed, Placing
 from flykeep.ports.store import StoreOrder
 from flykeep.ports.worker import Progress
+from tests.integration.worker.artifacts import made, member
 from tests.integration.worker.exporting import Keys, export_order, result_here
 from tests.integration.worker.importing import Volume, artifact_source, compared
 from tests.integration.worker.proxy import Proxy, running_proxy
@@ -178,6 +179,28 @@ async def test_an_artifact_whose_data_is_not_what_its_index_says_is_never_marked
 
     assert volume.content() == before
     assert await volume.place(forged.run_id, Placing.DISCARD) is Placed.NOTHING
+
+
+async def test_a_file_whose_bytes_are_not_those_its_index_names_is_found_on_the_machine(
+    volume: Volume, tmp_path: Path
+) -> None:
+    """Same names, same sizes, one other byte: only a digest tells."""
+    forged = made(
+        tmp_path / "store",
+        [member("a", b"content"), member("b", b"evil")],
+        indexed=[member("a", b"content"), member("b", b"good")],
+    ).order
+    source = ArtifactSource(
+        forged.store, forged.objects, forged.index, forged.identity, forged.index_identity, True, forged.totals
+    )
+    before, order = volume.content(), volume.order(source)
+
+    with pytest.raises(IntegrityError, match="not on the machine as it was sent"):
+        await volume.stage(order)
+
+    with pytest.raises(RefusalError, match="not whole"):
+        await volume.place(order.run_id, Placing.MOVE)
+    await require_untouched(volume, before, order.run_id)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

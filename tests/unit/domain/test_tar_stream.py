@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,14 @@ def test_a_global_header_may_comment_but_not_name(tmp_path: Path) -> None:
             continue
         with pytest.raises(TruncatedStreamError, match="global tar header"):
             read((tmp_path / "tar").read_bytes())
+
+
+def test_a_reader_that_does_not_hash_gives_the_same_entries_without_digests() -> None:
+    items = [(tarfile.TarInfo(name), b"content") for name in ("a", "b/c")]
+    for info, content in items:
+        info.size = len(content)
+    archive, found = written(items, tarfile.GNU_FORMAT), list[IndexEntry]()
+    reader = TarReader(found.append, is_hashing=False)
+    reader.feed(archive)
+    reader.finish()
+    assert found == [replace(entry, sha256=None) for entry in read(archive)[1]]

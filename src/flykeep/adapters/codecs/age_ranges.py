@@ -10,6 +10,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import pyrage
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -33,6 +34,7 @@ _SEALED_BYTES = _CHUNK_BYTES + _TAG_BYTES
 _KEY_BYTES = 16
 _NONCE_BYTES = 16
 _BODY_COLUMNS = 64
+_JOINED_CHUNKS = 16
 _HEADER_STEPS_BYTES = (16 << 10, 1 << 20)
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _CHECKSUM_LETTERS = 6
@@ -59,6 +61,8 @@ class AgeRanges:
         self._end = sealed_bytes
         self._plain_bytes = sealed - self._chunks * _TAG_BYTES
         self._cipher = ChaCha20Poly1305(_derived(file_key, salt=nonce, info=b"payload"))
+        if not self._plain_bytes:  # nothing will be read, and that must be authentic too
+            self._open(0, b"".join(ranges(self._start, _TAG_BYTES)))
 
     @property
     def plain_bytes(self) -> int:
@@ -86,6 +90,29 @@ class AgeRanges:
             return self._cipher.decrypt(nonce, sealed, None)
         except InvalidTag as error:
             raise IntegrityError("a part of the age stream is damaged", facts={"chunk": number}) from error
+
+
+def opened(sealed: Iterator[bytes], *, sealed_bytes: int, identity: str) -> Iterator[bytes]:
+    """The whole of a stream that arrives once, in order, in pieces of about 1 MiB. Errors as of AgeRanges.
+
+    Beside pyrage it needs a fraction of the CPU time, and no thread of its own.
+    """
+    begin = bytearray()
+    while len(begin) < min(_HEADER_STEPS_BYTES[-1], sealed_bytes) and (piece := next(sealed, b"")):
+        begin += piece
+    head = bytes(begin)
+
+    def ranges(start: int, length: int) -> Iterator[bytes]:
+        yield head[start : start + length]
+        if start + length > len(head):
+            yield from sealed
+
+    stream = AgeRanges(ranges, sealed_bytes=sealed_bytes, identity=identity)
+    pieces = stream.read(0, stream.plain_bytes)
+    while joined := b"".join(islice(pieces, _JOINED_CHUNKS)):
+        yield joined
+    if next(sealed, b"") or len(head) > sealed_bytes:
+        raise IntegrityError("bytes follow the age stream's end")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flykeep.adapters.codecs import age_ranges
 from flykeep.adapters.codecs.age_ranges import AgeRanges, Ranges
 from flykeep.domain.errors import ConfigError, IntegrityError
 
@@ -139,3 +140,48 @@ def test_a_key_for_something_else_than_x25519_is_passed_over() -> None:
     begin, rest = SEALED.split(b"\n", 1)
     with pytest.raises(IntegrityError, match="header is damaged"):  # read, passed over, and not covered by the code
         opened(begin + b"\n-> grease a b\n" + b"QUJD" * 16 + b"\n\n" + rest)
+
+
+def read_once(sealed: bytes, *, size: int | None = None, piece: int = 1 << 20) -> bytes:
+    stream = ranges_of(sealed, piece)(0, len(sealed))
+    return b"".join(age_ranges.opened(stream, sealed_bytes=size or len(sealed), identity=str(KEY)))
+
+
+@pytest.mark.parametrize("length", [0, 1, CHUNK, 5 * CHUNK, (1 << 20) + 7, 40 * CHUNK, 40 * CHUNK + 1])
+@pytest.mark.parametrize("piece", [70_000, 3 << 20])
+def test_a_whole_stream_is_read_once_from_its_beginning(length: int, piece: int) -> None:
+    content = (CONTENT * 10)[:length]
+    assert read_once(pyrage.encrypt(content, [KEY.to_public()]), piece=piece) == content
+
+
+@pytest.mark.parametrize("length", [5 * CHUNK, 40 * CHUNK])
+def test_a_whole_stream_that_is_cut_lengthened_or_altered_is_refused(length: int) -> None:
+    sealed = pyrage.encrypt((CONTENT * 10)[:length], [KEY.to_public()])
+    for size in (len(sealed), len(sealed) - CHUNK - 16):
+        with pytest.raises(IntegrityError):
+            read_once(sealed[: -CHUNK - 16], size=size)
+    with pytest.raises(IntegrityError):
+        read_once(sealed + bytes(5), size=len(sealed))
+    altered = bytearray(sealed)
+    altered[-CHUNK] ^= 1
+    with pytest.raises(IntegrityError):
+        read_once(bytes(altered))
+
+
+def test_whoever_hands_a_whole_stream_over_is_asked_to_its_end() -> None:
+    """For what is checked behind the last piece: the digest of the stored object."""
+    ended = []
+
+    def pieces() -> Iterator[bytes]:
+        yield SEALED
+        ended.append(True)
+
+    assert b"".join(age_ranges.opened(pieces(), sealed_bytes=len(SEALED), identity=str(KEY))) == CONTENT
+    assert ended
+
+
+def test_a_stream_cut_to_look_empty_is_refused() -> None:
+    payload = SEALED.index(b"\n---") + 5 + 43 + 1 + 16
+    assert SEALED[payload - 17 : payload - 16] == b"\n"
+    with pytest.raises(IntegrityError):
+        opened(SEALED[: payload + 16])
