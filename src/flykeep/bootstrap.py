@@ -26,6 +26,7 @@ from flykeep.adapters.system import SystemClock, SystemIds
 from flykeep.domain.ids import AppName
 from flykeep.domain.policy import JobKind
 from flykeep.domain.scratch import ScratchRule
+from flykeep.jobs.agreement import Agreement
 from flykeep.jobs.alerting import Alerting, Recipient
 from flykeep.jobs.authentic import ArtifactStores
 from flykeep.jobs.check import CheckJob
@@ -42,9 +43,13 @@ from flykeep.jobs.import_moving import ImportMover
 from flykeep.jobs.import_planner import ImportPlanner
 from flykeep.jobs.import_sweep import ImportSweep
 from flykeep.jobs.locating import Located
+from flykeep.jobs.prune import PruneJob
 from flykeep.jobs.reconcile import ReconcileJob
+from flykeep.jobs.removal import Remover
 from flykeep.jobs.restarting import Restarter
-from flykeep.jobs.runner import Jobs, Runner, TargetJob
+from flykeep.jobs.retention import RetentionPlanner
+from flykeep.jobs.retire import RetireJob
+from flykeep.jobs.runner import Jobs, OrgJob, Runner, TargetJob
 from flykeep.jobs.scratch import Scratch
 from flykeep.jobs.scratch_sweep import ScratchSweep
 from flykeep.jobs.settle import Settler
@@ -89,6 +94,7 @@ class Application:
     submission: Submission
     check: CheckJob
     reconcile: ReconcileJob
+    prune: PruneJob
     verify: VerifyJob
     get: GetJob
     doctor: Doctor
@@ -171,9 +177,9 @@ def _assemble(
     sweep = _sweep(settings, scratch, catalog, clock)
     near = _Neighbours(fly, access, workers, catalog, clock)
     importing = _importing(settings, keys, stores, near)
-    reconcile = ReconcileJob(
-        catalog, owners, clock, plain_stores, settler, sweep, _uploads(stores, catalog, clock), importing.sweep
-    )
+    prune, retire = _endings(settings, catalog, clock, plain_stores, settler)
+    sweeps = (sweep, _uploads(stores, catalog, clock), importing.sweep, prune.remover)
+    reconcile = ReconcileJob(catalog, owners, clock, plain_stores, settler, *sweeps)
     snapshot = SnapshotJob(fly, catalog, clock)
     work = _export_settings(settings)
     source = _snapshot_source(settings, scratch, snapshot, catalog, clock)
@@ -183,7 +189,7 @@ def _assemble(
         JobKind.EXPORT: export,
         JobKind.IMPORT: importing.job,
     }
-    jobs = Jobs(for_target=_located(kinds, fly, check), for_org={JobKind.CHECK: check, JobKind.RECONCILE: reconcile})
+    jobs = Jobs(for_target=_located(kinds, fly, check), for_org=_for_org(check, reconcile, prune, retire))
     runner = Runner(catalog, clock, settings.targets, jobs)
     return Application(
         settings=settings,
@@ -202,6 +208,7 @@ def _assemble(
         check=check,
         reconcile=reconcile,
         import_planner=importing.planner,
+        prune=prune,
         doctor=Doctor(fly, access, workers, catalog, plain_stores, notifiers, settings.targets, clock, ids),
         verify=_verify(settings, keys, stores, near),
         get=_get(settings, keys, stores, near),
@@ -218,6 +225,17 @@ def _stores(settings: Settings, clock: Clock, ids: IdSource) -> dict[str, BoundS
 
 def _uploads(stores: Mapping[str, BoundStore], catalog: Catalog, clock: Clock) -> UploadSweep:
     return UploadSweep(BucketChild(), {name: bound.order for name, bound in stores.items()}, catalog, clock)
+
+
+def _endings(
+    settings: Settings, catalog: Catalog, clock: Clock, stores: Mapping[str, Store], settler: Settler
+) -> tuple[PruneJob, RetireJob]:
+    """The jobs that remove artifacts."""
+    agreement, remover = Agreement(settler), Remover(catalog, clock, stores)
+    share = settings.retention.max_delete_share
+    planner = RetentionPlanner(catalog, clock, stores, agreement, settings.targets, share)
+    retire = RetireJob(catalog, clock, stores, settings.targets, agreement, remover)
+    return PruneJob(catalog, clock, planner, remover), retire
 
 
 def _notifiers(settings: Settings, clock: Clock) -> dict[str, Notifier]:
@@ -240,6 +258,10 @@ def _verify(settings: Settings, keys: StateKeys, stores: Mapping[str, BoundStore
 def _get(settings: Settings, keys: StateKeys, stores: Mapping[str, BoundStore], near: _Neighbours) -> GetJob:
     artifacts = ArtifactStores(stores, Settler(near.catalog, near.clock, keys.signer))
     return GetJob(near.workers, artifacts, keys.index_key, _identity(settings), settings.worker.deadline)
+
+
+def _for_org(check: CheckJob, reconcile: ReconcileJob, prune: PruneJob, retire: RetireJob) -> dict[JobKind, OrgJob]:
+    return {JobKind.CHECK: check, JobKind.RECONCILE: reconcile, JobKind.PRUNE: prune, JobKind.RETIRE: retire}
 
 
 def _located(jobs: Mapping[JobKind, TargetJob], fly: Fly, check: CheckJob) -> dict[JobKind, TargetJob]:

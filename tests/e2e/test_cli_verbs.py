@@ -103,9 +103,21 @@ async def afterwards(told: Story) -> None:
     await told.tell("resume", "resume", "ledger-api/ledger_db")
     await asyncio.gather(
         told.tell("notify", "notify", "test", "hook"),
+        told.tell("prune", "prune", MAIN),
         told.tell("reconcile", "reconcile"),
         told.tell("unknown target", "check", "my-crocbot/crocbot_dat"),
     )
+    await what_is_ended(told)
+
+
+async def what_is_ended(told: Story) -> None:
+    export_id = told["export"]["export_id"]
+    await told.tell("pin", "artifact", "pin", export_id, "--reason", "evidence")
+    await told.tell("prune applied", "prune", "--apply", "--yes")
+    await told.tell("unpin", "artifact", "unpin", export_id)
+    await told.tell("retire", "retire", "batch-jobs/jobs_data", "--yes", "--reason", "the job is done")
+    await told.tell("resume retired", "resume", "batch-jobs/jobs_data")
+    await told.tell("audit", "audit")
 
 
 class TestDocuments:
@@ -166,7 +178,15 @@ class TestHealth:
             "target": "ledger-api/ledger_db",
             "paused": False,
             "was_paused": True,
+            "was_retired": False,
         }
+
+    async def test_a_retired_target_comes_back_and_the_audit_knows_who_and_why(self, story: Story) -> None:
+        assert story.code("retire") == 0
+        assert story["resume retired"]["was_retired"] is True
+        entries = [(entry["action"], entry["reason"]) for entry in story["audit"]["entries"]]
+        assert entries == [("resumed", ""), ("retired", "the job is done"), ("unpinned", ""), ("pinned", "evidence")]
+        assert all(entry["actor"] for entry in story["audit"]["entries"])
 
     async def test_a_verdict_nobody_renewed_says_nothing_any_more(self, story: Story) -> None:
         assert (await story.kit.run("status", MAIN, "--json")).document["targets"][0]["verdict"] == "healthy"

@@ -12,7 +12,7 @@ from flykeep.cli.context import Common, console, errors_console, print_document,
 from flykeep.cli.progress import ProgressView
 from flykeep.domain.documents import Plain, plain
 from flykeep.domain.errors import RefusalError, UsageError
-from flykeep.domain.ids import RunId
+from flykeep.domain.ids import LineageId, RunId
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Run, RunRequest, RunState
 from flykeep.domain.target import Lineage
@@ -43,15 +43,39 @@ async def act(
 
     Raises RefusalError where nobody waits and no daemon lives: a run that nobody executes is a false promise.
     """
+    return await act_on(
+        application,
+        options,
+        kind=kind,
+        lineage_id=lineage.id,
+        label=lineage.label,
+        request=request,
+        is_local=is_local,
+        is_waiting=is_waiting,
+    )
+
+
+async def act_on(
+    application: Application,
+    options: Common,
+    *,
+    kind: JobKind,
+    lineage_id: LineageId,
+    label: str,
+    request: RunRequest,
+    is_local: bool,
+    is_waiting: bool = True,
+) -> tuple[Run, int]:
+    """As `act`, for what is not one target's."""
     if not is_waiting:
         await _require_daemon(application, is_local=is_local)
     out = console(options)
     submission = application.submission
-    async with submission.submitted(kind, lineage.id, request, is_local=is_local and is_waiting) as run:
+    async with submission.submitted(kind, lineage_id, request, is_local=is_local and is_waiting) as run:
         if not is_waiting:
             return run, 0
         try:
-            with ProgressView(out, f"{kind.value} of {lineage.label}") as view:
+            with ProgressView(out, f"{kind.value} of {label}") as view:
                 final = await submission.see_through(run, watcher=view.watcher())
         except asyncio.CancelledError:
             await _explain_stop(application, out, run.id)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from flykeep.cli import artifact_get
+from flykeep.cli import artifact_get, artifact_pin
 from flykeep.cli.artifacts import stored_bytes, summary
 from flykeep.cli.context import Common, console, print_document, with_application
+from flykeep.cli.fates import Fates, expected_fates
 from flykeep.cli.one_artifact import ArtifactId, FromStore, find_artifact
 from flykeep.cli.progress import ProgressView
 from flykeep.cli.render import bytes_text, instant_text
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
     )
     app.add_typer(group, name="artifact")
+    artifact_pin.register(group)
     artifact_get.register(group)
 
     @group.command()
@@ -40,12 +42,7 @@ def register(app: typer.Typer) -> None:
         """Show what it holds, where it came from, and whether it counts as a backup."""
 
         async def action(application: Application, options: Common) -> int:
-            artifact = await find_artifact(application, artifact_id, store)
-            if options.is_json:
-                print_document(summary(artifact) | {"manifest": plain(artifact.manifest)})
-            else:
-                _print(artifact, options)
-            return 0
+            return await _show(application, options, await find_artifact(application, artifact_id, store))
 
         with_application(ctx, action)
 
@@ -87,6 +84,15 @@ def register(app: typer.Typer) -> None:
             return 0
 
         with_application(ctx, action)
+
+
+async def _show(application: Application, options: Common, artifact: Artifact) -> int:
+    fates = await expected_fates(application, artifact.manifest.origin.lineage_id)
+    if options.is_json:
+        print_document(summary(artifact, fates) | {"manifest": plain(artifact.manifest)})
+    else:
+        _print(artifact, fates, options)
+    return 0
 
 
 async def _files(application: Application, options: Common, artifact: Artifact, grep: str | None) -> int:
@@ -131,7 +137,7 @@ def _opened(artifact: Artifact) -> str:
     return "contents not opened by the last verification" if artifact.verified_at else "never by flykeep"
 
 
-def _print(artifact: Artifact, options: Common) -> None:
+def _print(artifact: Artifact, fates: Fates, options: Common) -> None:
     manifest, out = artifact.manifest, console(options)
     rows = {
         "artifact": artifact.export_id,
@@ -144,6 +150,7 @@ def _print(artifact: Artifact, options: Common) -> None:
         "encrypted to": ", ".join(manifest.recipients) or "nobody: not encrypted",
         "outcome": manifest.outcome.value,
         "counts": _counts(artifact),
+        "retention": fates.text(artifact),
         "verified": f"{artifact.verified_level}, {instant_text(artifact.verified_at)}"
         + (" (failed)" if artifact.is_failed else "")
         if artifact.verified_at

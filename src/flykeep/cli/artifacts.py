@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flykeep.cli.context import Common, console, print_document, with_application
+from flykeep.cli.fates import Fates, expected_fates
 from flykeep.cli.render import age_text, bytes_text, print_table
 from flykeep.cli.targets import TARGET_HELP, find_lineage
 from flykeep.domain.artifact import Artifact
@@ -24,18 +25,22 @@ def register(app: typer.Typer) -> None:
         """List artifacts, newest first."""
 
         async def action(application: Application, options: Common) -> int:
-            lineage = await find_lineage(application, target) if target else None
+            lineage = await find_lineage(application, target, include_retired=True) if target else None
             async with application.catalog.transaction() as tx:
                 found = await tx.artifacts(lineage.id if lineage else None)
+            fates = await expected_fates(application, lineage.id if lineage else None)
             if options.is_json:
-                print_document({"artifacts": [summary(artifact) for artifact in found]})
+                print_document({"artifacts": [summary(artifact, fates) for artifact in found]})
                 return 0
             now = application.clock.now()
             if not found:
                 console(options).print("no artifact is known: make one with `flykeep export TARGET`")
                 return 0
-            rows = [_row(artifact, age_text(artifact.manifest.ended_at, now=now)) for artifact in found]
-            columns = ("artifact", "target", "store", "made", "files", "stored", "outcome", "counts")
+            rows = [
+                (*_row(artifact, age_text(artifact.manifest.ended_at, now=now)), fates.text(artifact))
+                for artifact in found
+            ]
+            columns = ("artifact", "target", "store", "made", "files", "stored", "outcome", "counts", "retention")
             print_table(console(options), *columns, rows=rows)
             return 0
 
@@ -43,10 +48,10 @@ def register(app: typer.Typer) -> None:
 
 
 def stored_bytes(artifact: Artifact) -> int:
-    return sum(part.size_bytes for part in artifact.manifest.data) + artifact.manifest.index.size_bytes
+    return artifact.stored_bytes
 
 
-def summary(artifact: Artifact) -> dict[str, Plain]:
+def summary(artifact: Artifact, fates: Fates) -> dict[str, Plain]:
     """An artifact in lists."""
     manifest = artifact.manifest
     return {
@@ -64,6 +69,7 @@ def summary(artifact: Artifact) -> dict[str, Plain]:
         "verified_at": plain(artifact.verified_at),
         "verified_level": artifact.verified_level,
         "is_failed": artifact.is_failed,
+        "retention": fates.document(artifact),
     }
 
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flykeep.cli.asking import person
 from flykeep.cli.context import Common, console, print_document, with_application
 from flykeep.cli.render import instant_text
 from flykeep.cli.spans import typed_span
 from flykeep.cli.targets import TARGET_HELP, find_lineage
 from flykeep.domain.documents import plain
-from flykeep.ports.catalog import Pause
+from flykeep.domain.holds import AuditAction, AuditEntry
+from flykeep.domain.target import Lineage
+from flykeep.ports.catalog import Pause, Transaction
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
+
+
+async def _bring_back(tx: Transaction, lineage: Lineage, *, now: datetime) -> None:
+    await tx.save_lineage(replace(lineage, is_retired=False))
+    await tx.add_audit(AuditEntry(now, person(), AuditAction.RESUMED, f"{lineage.label} (lineage {lineage.id})", ""))
 
 
 def register(app: typer.Typer) -> None:
@@ -46,16 +56,19 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def resume(ctx: typer.Context, target: Annotated[str, typer.Argument(metavar="TARGET", help=TARGET_HELP)]) -> None:
-        """End a pause: schedules and alarms go on from now."""
+        """End a pause, or bring a retired target back: schedules and alarms go on from now."""
 
         async def action(application: Application, options: Common) -> int:
-            lineage = await find_lineage(application, target)
+            lineage = await find_lineage(application, target, include_retired=True)
             async with application.catalog.transaction() as tx:
                 was_paused = await tx.resume(lineage.id)
+                if lineage.is_retired:
+                    await _bring_back(tx, lineage, now=application.clock.now())
+            was = {"was_paused": was_paused, "was_retired": lineage.is_retired}
             if options.is_json:
-                print_document({"target": lineage.label, "paused": False, "was_paused": was_paused})
+                print_document({"target": lineage.label, "paused": False, **was})
             else:
-                console(options).print(f"{lineage.label} " + ("resumed" if was_paused else "was not paused"))
+                console(options).print(f"{lineage.label} " + ("resumed" if any(was.values()) else "was not paused"))
             return 0
 
         with_application(ctx, action)

@@ -50,10 +50,12 @@ def _print(out: Console, report: ReconcileReport) -> None:
             f"{left_import.target}: import {left_import.run_id} was {left_import.phase}: {left_import.action}",
             markup=False,
         )
+    for removal in report.removals:
+        out.print(f"{removal.store}: removal of {removal.export_id}: {removal.action}", markup=False)
     for unswept in report.unswept:
         out.print(f"{unswept.store}: unfinished uploads not looked at: {unswept.reason}", markup=False)
         print_indented(out, f"next: {unswept.hint}", by=2)
-    if not any((report.interrupted, report.leftovers, report.scratch, report.uploads, report.imports)):
+    if not report.is_anything_found:
         out.print("nothing to reconcile")
     elif not report.is_applied:
         out.print("nothing was changed; add --apply to do it")

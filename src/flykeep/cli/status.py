@@ -99,7 +99,8 @@ async def _read(application: Application, target: str | None) -> _Status:
     wanted = resolve_target(TargetRef.parse(target), lineages).id if target else None
     now = application.clock.now()
     async with application.catalog.transaction() as tx:
-        judged = {found.lineage_id: found for found in await tx.verdicts()}
+        known = {lineage.id for lineage in lineages}  # not those that were retired
+        judged = {found.lineage_id: found for found in await tx.verdicts() if found.lineage_id in known}
         incidents = await tx.incidents(is_open=True)
         pauses = {pause.target: pause for pause in await tx.pauses(now=now)}
     rules = application.settings.targets

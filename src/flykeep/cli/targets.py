@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flykeep.domain.errors import TargetNotFoundError
-from flykeep.domain.lineages import resolve_target
+from flykeep.domain.lineages import resolve_target, retired_target
 from flykeep.domain.target import Lineage, TargetRef
 
 TARGET_HELP = "app/volume, or app/volume@machine where several machines mount that name."
@@ -14,9 +14,18 @@ if TYPE_CHECKING:
     from flykeep.bootstrap import Application
 
 
-async def find_lineage(application: Application, text: str) -> Lineage:
-    """The lineage of a target; where the catalog does not know it yet, Fly is asked once."""
+async def find_lineage(application: Application, text: str, *, include_retired: bool = False) -> Lineage:
+    """The lineage of a target; where the catalog does not know it yet, Fly is asked once.
+
+    With `include_retired` a retired one is meant too, where no living one is; its own id names it as well.
+    """
     ref = TargetRef.parse(text)
+    if include_retired:
+        async with application.catalog.transaction() as tx:
+            everyone = tuple(await tx.lineages(include_retired=True))
+        retired = retired_target(ref, everyone)
+        if retired is not None:
+            return retired
     try:
         return resolve_target(ref, await known_lineages(application))
     except TargetNotFoundError:

@@ -34,6 +34,7 @@ async def run_daemon(application: Application) -> None:
                     check_schedule=settings.daemon.check,
                     reconcile_schedule=_RECONCILE,
                     jitter_window=settings.daemon.jitter,
+                    prune_schedule=settings.retention.schedule,
                 ),
                 executor=Executor(
                     application.catalog,

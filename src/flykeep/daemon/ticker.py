@@ -12,7 +12,7 @@ from flykeep.domain.attempts import plan_retry
 from flykeep.domain.cadence import jitter, plan_slots
 from flykeep.domain.ids import LineageId, RunId
 from flykeep.domain.lineages import primary_ids, rule_of
-from flykeep.domain.policy import JobKind, Schedule, TargetRule
+from flykeep.domain.policy import JobKind, Schedule, TargetRule, is_retention_wanted
 from flykeep.domain.run import Outcome, Run, RunState, Slot, Step
 from flykeep.domain.target import ORG_LINEAGE, Lineage
 from flykeep.ports.catalog import Catalog, NewestSlot, Pause, Transaction
@@ -36,7 +36,7 @@ class Duty:
 
 @dataclass(frozen=True, slots=True)
 class Ticker:
-    """`check_schedule` and `reconcile_schedule` concern the whole organization and start at once, without jitter."""
+    """Checks, reconciliations and retention concern the whole organization and start at once, without jitter."""
 
     catalog: Catalog
     clock: Clock
@@ -45,6 +45,7 @@ class Ticker:
     check_schedule: Schedule
     reconcile_schedule: Schedule
     jitter_window: timedelta
+    prune_schedule: Schedule | None = None
 
     async def tick(self) -> int:
         """Make every run that is due and not yet there, in one transaction; returns how many were made."""
@@ -61,7 +62,7 @@ class Ticker:
 
     def schedules(self) -> tuple[Schedule, ...]:
         """Everything that may make a run due: when to wake."""
-        wanted = [self.check_schedule, self.reconcile_schedule]
+        wanted = [duty.schedule for duty in self._org_duties(self.clock.now())]
         for rule in self.rules:
             wanted += [s for s in (rule.policy.snapshot.schedule, rule.policy.export.schedule) if s is not None]
         return tuple(wanted)
@@ -69,10 +70,13 @@ class Ticker:
     def _org_duties(self, now: datetime) -> list[Duty]:
         # A daemon that has never run checks at once: its first slot is the newest one before now.
         since = now - timedelta(days=1)
-        return [
+        duties = [
             Duty(JobKind.CHECK, ORG_LINEAGE, self.check_schedule, since, timedelta(0)),
             Duty(JobKind.RECONCILE, ORG_LINEAGE, self.reconcile_schedule, since, timedelta(0)),
         ]
+        if self.prune_schedule is not None and is_retention_wanted(self.rules):
+            duties.append(Duty(JobKind.PRUNE, ORG_LINEAGE, self.prune_schedule, since, timedelta(0)))
+        return duties
 
     def _target_duties(self, lineages: Sequence[Lineage]) -> list[Duty]:
         duties: list[Duty] = []

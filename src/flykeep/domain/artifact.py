@@ -160,6 +160,20 @@ class Artifact:
     lock: Lock | None = None
 
     @property
+    def objects(self) -> tuple[StoredObject, ...]:
+        """Everything in the store but the manifest."""
+        return (*self.manifest.data, self.manifest.index)
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(stored.size_bytes for stored in self.objects)
+
+    @property
+    def prefix(self) -> str:
+        """Under which all of it stands in its store."""
+        return self.manifest_key.rpartition("/")[0]
+
+    @property
     def satisfies_rpo(self) -> bool:
         return self.manifest.satisfies_rpo and not self.is_failed and self.leaving_at is None
 

@@ -35,6 +35,7 @@ class LineagePlan:
     `saved` are new or changed. `current`, `gone` and `unseen` are disjoint and hold protected lineages only: `gone`
     ones are missing from a complete inventory, `unseen` ones from an incomplete one, which proves nothing.
     `left_behind` are live volumes that a lineage has moved on from; `unprotected` are live volumes no rule matches.
+    `retired` are those a person ended: nothing is wanted for them, and nothing is amiss with their volumes.
     """
 
     saved: tuple[Lineage, ...]
@@ -43,6 +44,7 @@ class LineagePlan:
     unseen: tuple[Lineage, ...]
     left_behind: tuple[Volume, ...]
     unprotected: tuple[Volume, ...]
+    retired: tuple[Lineage, ...] = ()
 
 
 def resolve_lineages(
@@ -53,10 +55,11 @@ def resolve_lineages(
     now: datetime,
     new_id: Callable[[], str],
 ) -> LineagePlan:
-    """Give every live, protected volume its lineage: a known one, a revived one, or a new one with an id of `new_id`.
+    """Give every live, protected volume its lineage: a known one, or a new one with an id of `new_id`.
 
-    Volumes on their way out are not seen. `known` may hold retired lineages: they come back only for a volume whose id
-    they have had. Resolving the same inventory again changes nothing.
+    Volumes on their way out are not seen. `known` may hold retired lineages: they keep the volumes they have had and
+    stay retired, while a new volume of that name begins a lineage of its own. Resolving the same inventory again
+    changes nothing.
     """
     sightings = _sightings(inventory)
     owners = _match(known, sightings, is_complete=inventory.is_complete)
@@ -68,7 +71,7 @@ def resolve_lineages(
     for sighting in sightings:
         owner = owners.get(sighting.volume.id)
         rule = _rule_for(rules, sighting.volume, *_machine_names(owner, sighting))
-        if rule is None:
+        if rule is None and not (owner and owner.is_retired):
             unprotected.append(sighting.volume)
         if owner is None and sighting.volume.id in history:
             left_behind.append(sighting.volume)
@@ -78,7 +81,7 @@ def resolve_lineages(
         lineage = replace(lineage, last_seen_at=max(lineage.last_seen_at, inventory.read_at))
         if lineage != owner:
             saved.append(lineage)
-        if rule is not None:
+        if rule is not None and not lineage.is_retired:
             current.append(LineageState(lineage, sighting.volume, sighting.machine, rule))
     missing = _missing(known, owners.values(), rules)
     return LineagePlan(
@@ -88,6 +91,7 @@ def resolve_lineages(
         unseen=() if inventory.is_complete else missing,
         left_behind=tuple(left_behind),
         unprotected=tuple(unprotected),
+        retired=tuple(lineage for lineage in known if lineage.is_retired),
     )
 
 
@@ -116,6 +120,20 @@ def resolve_target(ref: TargetRef, lineages: Sequence[Lineage]) -> Lineage:
     near = get_close_matches(str(ref), labels, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else None
     raise TargetNotFoundError(f"no target is called {str(ref)!r}", hint=hint)
+
+
+def retired_target(ref: TargetRef, lineages: Sequence[Lineage]) -> Lineage | None:
+    """The retired lineage a person means, by its name or its own id; None where a living one is meant, or none.
+
+    Raises AmbiguousTargetError naming the ids to choose from.
+    """
+    meant = [lineage for lineage in lineages if _is_meant(ref, lineage) or lineage.id == str(ref)]
+    if any(not lineage.is_retired for lineage in meant):
+        return None
+    if len(meant) > 1:
+        choices = ", ".join(sorted(lineage.id for lineage in meant))
+        raise AmbiguousTargetError(f"{str(ref)!r} was retired more than once", hint=f"Name one by its id: {choices}.")
+    return meant[0] if meant else None
 
 
 _Key = tuple[AppName, VolumeName, MachineId]
@@ -219,7 +237,6 @@ def _renewed(lineage: Lineage, sighting: _Sighting) -> Lineage:
         machine_id=machine_id,
         machine_name=sighting.machine.name if sighting.machine else machine_name,
         volume_ids=volume_ids,
-        is_retired=False,
     )
 
 

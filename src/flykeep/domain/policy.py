@@ -16,6 +16,8 @@ class JobKind(StrEnum):
     CHECK = "check"
     RECONCILE = "reconcile"
     VERIFY = "verify"
+    PRUNE = "prune"
+    RETIRE = "retire"
     DRILL = "drill"
     IMPORT = "import"
 
@@ -154,6 +156,16 @@ class TargetRule:
         if not fnmatchcase(f"{app}/{volume_name}", pattern):
             return False
         return not wanted_machine or (machine is not None and fnmatchcase(machine, wanted_machine))
+
+
+def keep_rule_of(policy: Policy, store: str) -> KeepRule:
+    """What is wanted of the copies in this store; an empty rule where the policy has none there."""
+    return next((copy.keep for copy in policy.copies if copy.store == store), KeepRule())
+
+
+def is_retention_wanted(rules: tuple[TargetRule, ...]) -> bool:
+    """Whether any copy of any target has a keep rule."""
+    return any(not copy.keep.is_empty for rule in rules for copy in rule.policy.copies)
 
 
 def rule_for(rules: tuple[TargetRule, ...], *, app: str, volume_name: str, machine: str | None) -> TargetRule | None:

@@ -64,6 +64,7 @@ class Decision:
     artifact: Artifact
     fate: Fate
     reasons: tuple[str, ...]
+    is_mismatched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ class CopyPlan:
 
     def of(self, fate: Fate) -> tuple[Artifact, ...]:
         return tuple(decision.artifact for decision in self.decisions if decision.fate is fate)
+
+    @property
+    def removals(self) -> tuple[Artifact, ...]:
+        """Those whose removal would begin; what is leaving already is only finished."""
+        return tuple(decision.artifact for decision in self.decisions if _begins(decision))
 
 
 def plan_retention(
@@ -147,7 +153,7 @@ def _decide(one: Candidate, reasons: Sequence[str], *, now: datetime) -> Decisio
     if artifact.leaving_at is not None:
         return Decision(artifact, Fate.REMOVE, (f"its removal began at {instant(artifact.leaving_at)}",))
     if one.mismatch is not None:
-        return Decision(artifact, Fate.REFUSE, (one.mismatch, *reasons))
+        return Decision(artifact, Fate.REFUSE, (one.mismatch, *reasons), is_mismatched=True)
     if reasons:
         return Decision(artifact, Fate.KEEP, tuple(reasons))
     lock = artifact.lock
@@ -164,7 +170,7 @@ def _until(lock: Lock) -> datetime:
 def _within_share(plan: CopyPlan, max_delete_share: float) -> CopyPlan:
     """The plan, unless it removes too much at once: then nothing."""
     total = sum(decision.artifact.leaving_at is None for decision in plan.decisions)
-    removed = sum(_begins(decision) for decision in plan.decisions)
+    removed = len(plan.removals)
     if removed <= _SHARE_GUARDS_ABOVE or removed <= max_delete_share * total:
         return plan
     refused = (

@@ -58,6 +58,7 @@ class RunRequest:
     """What a run is asked to do beyond its kind: free text and choices of the person who asked.
 
     `file` is an archive on the disk of the process that executes the run; `ending` and `of_run` end an earlier import.
+    `lineage_id` is the one target that a run of the whole organization is for; `actor` is who asked.
     """
 
     reason: str | None = None
@@ -70,6 +71,10 @@ class RunRequest:
     ending: str | None = None  # "undo" | "confirm"
     of_run: str | None = None
     is_restarting: bool = True
+    lineage_id: LineageId | None = None
+    actor: str | None = None
+    max_delete_share: float | None = None
+    is_erasing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

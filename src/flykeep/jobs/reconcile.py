@@ -16,6 +16,7 @@ from flykeep.domain.run import Outcome, Run, RunState, Step
 from flykeep.jobs.context import OrgWork
 from flykeep.jobs.import_sweep import ImportLeftover, ImportSweep
 from flykeep.jobs.orphans import close_orphan, orphans_of
+from flykeep.jobs.removal import Remover, UnendedRemoval
 from flykeep.jobs.scratch_steps import may_still_write
 from flykeep.jobs.scratch_sweep import ScratchLeftover, ScratchSweep
 from flykeep.jobs.settle import SETTLED, ExportIntent, Settler, unsettled
@@ -48,6 +49,11 @@ class ReconcileReport:
     uploads: tuple[UploadLeftover, ...] = ()
     unswept: tuple[Unswept, ...] = ()
     imports: tuple[ImportLeftover, ...] = ()
+    removals: tuple[UnendedRemoval, ...] = ()
+
+    @property
+    def is_anything_found(self) -> bool:
+        return any((self.interrupted, self.leftovers, self.scratch, self.uploads, self.imports, self.removals))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +68,11 @@ class ReconcileJob:
     scratch: ScratchSweep | None = None
     uploads: UploadSweep | None = None
     imports: ImportSweep | None = None
+    remover: Remover | None = None
 
     async def run(self, work: OrgWork) -> Outcome:
         report = await self.reconcile(is_applied=True, is_thorough=False)
-        if report.interrupted or report.leftovers or report.scratch or report.uploads or report.imports:
+        if report.is_anything_found:
             await work.journal.step(
                 "reconciled",
                 interrupted=len(report.interrupted),
@@ -73,6 +80,7 @@ class ReconcileJob:
                 scratch=", ".join(f"{left.action}: {' '.join(left.names)}" for left in report.scratch) or None,
                 imports=", ".join(f"{left.run_id}: {left.action}" for left in report.imports) or None,
                 uploads=", ".join(f"{left.action}: {left.store} {left.key}" for left in report.uploads) or None,
+                removals=", ".join(f"{left.action}: {left.store} {left.export_id}" for left in report.removals) or None,
             )
         return Outcome(RunState.SUCCEEDED, to_json(report))
 
@@ -90,10 +98,13 @@ class ReconcileJob:
         leftovers = [
             await self._settle(run_id, intent, is_applied=is_applied) for run_id, intent in await self._intents(dead)
         ]
+        removals = await self.remover.finish_all(is_applied=is_applied) if self.remover else ()
         uploads = await self._sweep_uploads(dead, is_applied=is_applied, is_thorough=is_thorough)
         imports = await self.imports.sweep(dead, is_applied=is_applied) if self.imports else ()
         ids = tuple(run.id for run in dead)
-        return ReconcileReport(ids, tuple(leftovers), is_applied, scratch, uploads.leftovers, uploads.unswept, imports)
+        return ReconcileReport(
+            ids, tuple(leftovers), is_applied, scratch, uploads.leftovers, uploads.unswept, imports, removals
+        )
 
     async def _sweep_uploads(self, dead: Sequence[Run], *, is_applied: bool, is_thorough: bool) -> UploadReport:
         if self.uploads is None or not (is_thorough or await self.uploads.is_due()):

@@ -14,8 +14,15 @@ from flykeep.domain.presets import PRESETS
 from flykeep.domain.stores import StoreTraits, is_platform_endpoint
 from flykeep.ports.store import StoreType
 from flykeep.settings.durations import parse_duration
-from flykeep.settings.fields import cron_expression
-from flykeep.settings.model import DirectoryStoreTable, FileModel, S3StoreTable, ScratchTable, StateTable
+from flykeep.settings.fields import NEVER, cron_expression
+from flykeep.settings.model import (
+    DirectoryStoreTable,
+    FileModel,
+    RetentionTable,
+    S3StoreTable,
+    ScratchTable,
+    StateTable,
+)
 from flykeep.settings.origins import Origins, dotted
 from flykeep.settings.refusals import unknown_name
 from flykeep.settings.resolution import all_policies, resolve_target
@@ -32,6 +39,7 @@ from flykeep.settings.values import (
     Level,
     NotifierSettings,
     Problem,
+    RetentionSettings,
     ScratchSettings,
     Settings,
     StateSettings,
@@ -65,6 +73,7 @@ def assemble(model: FileModel, *, origins: Origins, environ: Mapping[str, str]) 
             stall_timeout=model.worker.stall_timeout,
         ),
         drill=_drill(model),
+        retention=_retention(model.retention),
         daemon=_daemon(model, problems),
         notifiers=_notifiers(model),
         policies=policies,
@@ -180,6 +189,11 @@ def _drill(model: FileModel) -> DrillSettings:
     directory = model.drill.directory
     below = _state(model.state).directory / "drills"
     return DrillSettings(model.drill.trusted_signers, Path(directory) if directory else below)
+
+
+def _retention(table: RetentionTable) -> RetentionSettings:
+    schedule = None if table.cron == NEVER else Schedule(table.cron)
+    return RetentionSettings(schedule=schedule, max_delete_share=table.max_delete_share)
 
 
 def _daemon(model: FileModel, problems: _Problems) -> DaemonSettings:

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from flykeep.settings.fields import (
     AbsolutePath,
     Bind,
+    Cron,
     Duration,
     HttpUrl,
     Image,
@@ -144,6 +145,15 @@ class WorkerTable(Table):
     stall_timeout: Duration = Field("2m", validate_default=True, description="No byte moving for this long ends it.")
 
 
+class RetentionTable(Table):
+    cron: Cron = Field(
+        "20 2 * * *", description='When old artifacts are removed by the keep rules, in UTC; "never": by hand only.'
+    )
+    max_delete_share: float = Field(
+        0.5, gt=0, le=1, description="Part of a target's artifacts in one store that may go at once."
+    )
+
+
 class DaemonTable(Table):
     max_parallel_runs: int = Field(2, ge=1, le=64, description="Runs executed at the same time.")
     jitter: Duration = Field("5m", validate_default=True, description="Slots start up to this much later, by lineage.")
@@ -195,6 +205,7 @@ class FileModel(BaseSettings):
     )
     worker: WorkerTable = Field(WorkerTable(), description="The byte path.")
     drill: DrillSettingsTable = Field(DrillSettingsTable(), description="Rehearsed restores.")
+    retention: RetentionTable = Field(RetentionTable(), description="Removing what no keep rule keeps.")
     daemon: DaemonTable = Field(DaemonTable(), description="The loop.")
     notifiers: dict[Name, NotifierTable] = Field({}, description="Who is told.")
     policies: dict[Name, PolicyTable] = Field({}, description="What is wanted.")

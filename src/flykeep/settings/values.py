@@ -150,6 +150,14 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    """`schedule` None means that only people prune."""
+
+    schedule: Schedule | None
+    max_delete_share: float
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonSettings:
     max_parallel_runs: int
     jitter: timedelta
@@ -186,6 +194,7 @@ class Settings:
     encryption: EncryptionSettings
     worker: WorkerSettings
     drill: DrillSettings
+    retention: RetentionSettings
     daemon: DaemonSettings
     notifiers: tuple[NotifierSettings, ...]
     policies: Mapping[str, Policy]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flykeep.domain.errors import AmbiguousTargetError, TargetNotFoundError
 from flykeep.domain.fly import GONE_VOLUME_STATES, Inventory, Volume
 from flykeep.domain.ids import AppName, MachineId, VolumeId, VolumeName
-from flykeep.domain.lineages import LineagePlan, primary_ids, resolve_lineages, resolve_target, rule_of
+from flykeep.domain.lineages import LineagePlan, primary_ids, resolve_lineages, resolve_target, retired_target, rule_of
 from flykeep.domain.policy import TargetRule
 from flykeep.domain.presets import PRODUCTION
 from flykeep.domain.target import Lineage, TargetRef
@@ -121,13 +121,30 @@ def test_a_lineage_whose_newer_volume_is_gone_goes_back_to_the_older_one() -> No
     assert state.lineage.volume_ids == ("vol_2", "vol_1")
 
 
-def test_a_retired_lineage_is_neither_gone_nor_followed_but_its_own_volume_revives_it() -> None:
+def test_a_retired_lineage_is_neither_gone_nor_followed_and_its_own_volume_does_not_revive_it() -> None:
     retired = lineage(is_retired=True)
     assert resolve((retired,), inventory()).gone == ()
     (other,) = resolve((retired,), inventory(volume("vol_2"))).current
     assert other.lineage.id == "new_1"
-    (same,) = resolve((retired,), inventory(volume("vol_1"))).current
-    assert (same.lineage.id, same.lineage.is_retired) == ("lin_1", False)
+    same = resolve((retired,), inventory(volume("vol_1")))
+    assert (same.current, same.unprotected, same.retired) == ((), (), (retired,))
+    assert [(saved.id, saved.is_retired, saved.last_seen_at) for saved in same.saved] == [("lin_1", True, NOW)]
+
+
+def test_the_volume_of_a_retired_lineage_is_not_unprotected_when_its_rule_is_gone_too() -> None:
+    plan = resolve((lineage(is_retired=True),), inventory(volume("vol_1")), rules=())
+    assert (plan.unprotected, plan.left_behind) == ((), ())
+
+
+def test_a_retired_lineage_is_meant_only_where_no_living_one_bears_its_name() -> None:
+    ref, retired, living = TargetRef.parse("my-crocbot"), lineage("r", is_retired=True), lineage("l")
+    assert retired_target(ref, (retired,)) == retired
+    assert retired_target(ref, (retired, living)) is None
+    assert retired_target(TargetRef.parse("r"), (retired, living)) == retired
+    assert retired_target(TargetRef.parse("other"), (retired,)) is None
+    with pytest.raises(AmbiguousTargetError) as refused:
+        retired_target(ref, (retired, lineage("r2", is_retired=True)))
+    assert "r, r2" in refused.value.next_step
 
 
 def test_a_volume_no_rule_matches_is_unprotected_and_has_no_lineage() -> None:
