@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flykeep import __version__
 from flykeep.adapters.codecs.age_stream import is_for_any
@@ -15,6 +15,7 @@ from flykeep.adapters.db.engine import open_catalog
 from flykeep.adapters.db.owners import open_owners
 from flykeep.adapters.fly.client import FlyClient
 from flykeep.adapters.fly.control import FlyControl
+from flykeep.adapters.fly.premises import FlyPremises
 from flykeep.adapters.fly.scratch import FlyScratch
 from flykeep.adapters.launchers.fly_machine import FlyMachineWorkers
 from flykeep.adapters.launchers.local import LocalWorkers
@@ -54,6 +55,7 @@ from flykeep.jobs.scratch import Scratch
 from flykeep.jobs.scratch_sweep import ScratchSweep
 from flykeep.jobs.settle import Settler
 from flykeep.jobs.snapshot import SnapshotJob
+from flykeep.jobs.snapshot_doctor import SnapshotDoctor
 from flykeep.jobs.snapshot_source import SnapshotSource
 from flykeep.jobs.statefile import StateWriter
 from flykeep.jobs.submission import Submission
@@ -209,7 +211,7 @@ def _assemble(
         reconcile=reconcile,
         import_planner=importing.planner,
         prune=prune,
-        doctor=Doctor(fly, access, workers, catalog, plain_stores, notifiers, settings.targets, clock, ids),
+        doctor=_doctor(settings, fly, Doctor(fly, access, workers, catalog, plain_stores, notifiers, (), clock, ids)),
         verify=_verify(settings, keys, stores, near),
         get=_get(settings, keys, stores, near),
     )
@@ -301,8 +303,20 @@ def _snapshot_source(
         regions=table.regions,
     )
     scratch = Scratch(fly, catalog, clock, settings.worker.image, table.max_workers)
-    hidden = frozenset(name for name, store in settings.stores.items() if not store.traits.is_visible_to_workers)
+    hidden = _hidden_stores(settings)
     return SnapshotSource(snapshots, scratch, FlyMachineWorkers(fly, clock=clock), rule, catalog, clock, hidden)
+
+
+def _hidden_stores(settings: Settings) -> frozenset[str]:
+    return frozenset(name for name, store in settings.stores.items() if not store.traits.is_visible_to_workers)
+
+
+def _doctor(settings: Settings, fly: FlyClient, doctor: Doctor) -> Doctor:
+    """The doctor with what the configuration asks for."""
+    app = None if settings.scratch.is_in_target_app else AppName(settings.scratch.app)
+    premises = FlyPremises(fly, org=settings.fly.org)
+    snapshots = SnapshotDoctor(premises, app, settings.worker.image, settings.targets, _hidden_stores(settings))
+    return replace(doctor, rules=settings.targets, snapshots=snapshots)
 
 
 def _sweep(settings: Settings, fly: ScratchFly, catalog: Catalog, clock: Clock) -> ScratchSweep:

@@ -13,6 +13,7 @@ from flykeep.domain.findings import MessageKind
 from flykeep.domain.fly import Inventory
 from flykeep.domain.lineages import LineageState, resolve_lineages
 from flykeep.domain.policy import TargetRule
+from flykeep.jobs.snapshot_doctor import SnapshotDoctor
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock, IdSource
 from flykeep.ports.fly import AccessIssuer, Fly
@@ -45,6 +46,7 @@ class Doctor:
     rules: tuple[TargetRule, ...]
     clock: Clock
     ids: IdSource
+    snapshots: SnapshotDoctor | None = None
 
     async def examine(self, *, only_store: str | None = None) -> list[Examined]:
         """Try everything; a failure of one thing does not hide the others. Writes and removes one probe per store."""
@@ -93,6 +95,9 @@ class Doctor:
             states = await self._targets(inventory)
         except FlykeepError as error:
             return [*found, Examined("targets", "", f"{error.code}: {error}", error.next_step)]
+        if self.snapshots is not None:
+            apps = [state.lineage.app for state in states]
+            found.append(await self._try("exports from snapshots", partial(self.snapshots.examine, apps)))
         for state in states:
             found.append(await self._try(f"ssh {state.lineage.label}", partial(self._reach, state)))
         return found

@@ -58,6 +58,7 @@ async def test_where_everything_works_each_thing_is_named_and_nothing_is_left_be
         "state database",
         "Fly token",
         "Fly inventory",
+        "exports from snapshots",
         SSH,
         "store offsite",
         "notifier hook",

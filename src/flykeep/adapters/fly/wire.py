@@ -63,6 +63,16 @@ class WireApps(_Wire):
     apps: Rows[WireApp]
 
 
+class WireSecret(_Wire):
+    """A name; the digest and dates are nobody's business here."""
+
+    name: str
+
+
+class WireSecrets(_Wire):
+    secrets: Rows[WireSecret]
+
+
 class WireMachine(_Wire):
     """`config` is kept as it came: what a machine is recreated from must not lose a field flykeep does not know."""
 
