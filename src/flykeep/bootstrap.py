@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flykeep import __version__
 from flykeep.adapters.codecs.age_stream import is_for_any
@@ -211,7 +211,7 @@ def _assemble(
         reconcile=reconcile,
         import_planner=importing.planner,
         prune=prune,
-        doctor=_doctor(settings, fly, Doctor(fly, access, workers, catalog, plain_stores, notifiers, (), clock, ids)),
+        doctor=_doctor(settings, stores, notifiers, near, ids),
         verify=_verify(settings, keys, stores, near),
         get=_get(settings, keys, stores, near),
     )
@@ -220,7 +220,7 @@ def _assemble(
 def _stores(settings: Settings, clock: Clock, ids: IdSource) -> dict[str, BoundStore]:
     orders = {name: settings.store_order(name) for name in settings.stores}
     return {
-        name: BoundStore(RetryingStore(ObjectStore(order), clock=clock, ids=ids), order)
+        name: BoundStore(RetryingStore(ObjectStore(order), clock=clock, ids=ids), order, settings.stores[name].traits)
         for name, order in orders.items()
     }
 
@@ -311,12 +311,29 @@ def _hidden_stores(settings: Settings) -> frozenset[str]:
     return frozenset(name for name, store in settings.stores.items() if not store.traits.is_visible_to_workers)
 
 
-def _doctor(settings: Settings, fly: FlyClient, doctor: Doctor) -> Doctor:
+def _doctor(
+    settings: Settings,
+    stores: Mapping[str, BoundStore],
+    notifiers: Mapping[str, Notifier],
+    near: _Neighbours,
+    ids: IdSource,
+) -> Doctor:
     """The doctor with what the configuration asks for."""
     app = None if settings.scratch.is_in_target_app else AppName(settings.scratch.app)
-    premises = FlyPremises(fly, org=settings.fly.org)
-    snapshots = SnapshotDoctor(premises, app, settings.worker.image, settings.targets, _hidden_stores(settings))
-    return replace(doctor, rules=settings.targets, snapshots=snapshots)
+    premises = FlyPremises(near.fly, org=settings.fly.org)
+    return Doctor(
+        near.fly,
+        near.access,
+        near.workers,
+        near.catalog,
+        stores,
+        notifiers,
+        settings.targets,
+        near.clock,
+        ids,
+        BucketChild(),
+        SnapshotDoctor(premises, app, settings.worker.image, settings.targets, _hidden_stores(settings)),
+    )
 
 
 def _sweep(settings: Settings, fly: ScratchFly, catalog: Catalog, clock: Clock) -> ScratchSweep:

@@ -289,7 +289,7 @@ class TestText:
             (("artifacts",), "complete"),
             (("runs",), "succeeded"),
             (("incidents", "--all"), "next: "),
-            (("doctor", "--store", "offsite"), "ok   store offsite: writable"),
+            (("doctor", "--store", "offsite"), "ok   store offsite: create: an object was stored"),
             (("reconcile",), "nothing to reconcile"),
             (("notify", "test"), "hook: accepted"),
         ],

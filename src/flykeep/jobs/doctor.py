@@ -7,18 +7,24 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Protocol
 
 from flykeep.domain.errors import FlykeepError, IntegrityError, StoreError, StorePreconditionError
 from flykeep.domain.findings import MessageKind
 from flykeep.domain.fly import Inventory
 from flykeep.domain.lineages import LineageState, resolve_lineages
 from flykeep.domain.policy import TargetRule
+from flykeep.domain.store_trial import StoreTrialReport
+from flykeep.jobs.export import BoundStore
 from flykeep.jobs.snapshot_doctor import SnapshotDoctor
+from flykeep.jobs.store_trial import StoreTrial
+from flykeep.ports.bucket import Buckets
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock, IdSource
 from flykeep.ports.fly import AccessIssuer, Fly
 from flykeep.ports.notifier import Notifier
 from flykeep.ports.store import Store
+from flykeep.ports.store_trial import StoreTrials
 from flykeep.ports.worker import ReachOrder, Workers
 
 _LIMIT = timedelta(seconds=60)
@@ -35,23 +41,31 @@ class Examined:
     hint: str | None = None
 
 
+class DoctorWorkers(Workers, StoreTrials, Protocol):
+    """What this needs of workers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Doctor:
     fly: Fly
     access: AccessIssuer
-    workers: Workers
+    workers: DoctorWorkers
     catalog: Catalog
-    stores: Mapping[str, Store]
+    stores: Mapping[str, BoundStore]
     notifiers: Mapping[str, Notifier]
     rules: tuple[TargetRule, ...]
     clock: Clock
     ids: IdSource
+    buckets: Buckets
     snapshots: SnapshotDoctor | None = None
 
-    async def examine(self, *, only_store: str | None = None) -> list[Examined]:
+    async def try_store(self, name: str) -> StoreTrialReport:
+        """Try one store thoroughly, bulk data, locks and rules included."""
+        bound = self.stores[name]
+        return await StoreTrial(self.workers, self.buckets, bound, self.catalog, self.clock, self.ids).examine()
+
+    async def examine(self) -> list[Examined]:
         """Try everything; a failure of one thing does not hide the others. Writes and removes one probe per store."""
-        if only_store is not None:
-            return [await self._try(f"store {only_store}", partial(self._store, self.stores[only_store]))]
         found = [
             await self._try("state database", self._state),
             await self._try("Fly token", self._token),
@@ -118,8 +132,9 @@ class Doctor:
         )
         return f"reached {machine.id}, {result.tar_flavour} tar"
 
-    async def _store(self, store: Store) -> str:
+    async def _store(self, bound: BoundStore) -> str:
         """Write create-only, read back, see the second create refused, remove."""
+        store = bound.store
         key = f"{_PROBE_PREFIX}/{self.ids.token()}"
         data = self.ids.token().encode()
         await store.put_new(key, data)
@@ -128,8 +143,10 @@ class Doctor:
                 raise IntegrityError("the store gave back other bytes than it took", facts={"key": key})
             await self._expect_refusal(store, key)
         finally:
-            await store.delete(key)
-        return "writable, readable, refuses to overwrite"
+            if not bound.traits.are_deletes_refused:
+                await store.delete(key)
+        place = "; on the platform: lost together with the Fly account" if bound.traits.is_on_platform else ""
+        return f"writable, readable, refuses to overwrite{place}"
 
     @staticmethod
     async def _expect_refusal(store: Store, key: str) -> None:

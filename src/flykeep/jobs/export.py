@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from flykeep.domain.ids import ExportId
 from flykeep.domain.plans import NO_WORKERS, ExportPlan, plan_export
 from flykeep.domain.policy import JobKind, TargetRule
 from flykeep.domain.run import Outcome
+from flykeep.domain.stores import StoreTraits
 from flykeep.jobs.committing import Committer, Taken
 from flykeep.jobs.context import TargetWork
 from flykeep.jobs.export_result import outcome_of
@@ -39,10 +40,11 @@ class ExportFly(InventoryReader, CommandRunner, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BoundStore:
-    """A store as the daemon uses it for small objects, and the order by which a worker opens the same one."""
+    """A store as the daemon uses it for small objects, the order by which a worker opens the same one, and its kind."""
 
     store: Store
     order: StoreOrder
+    traits: StoreTraits = field(default_factory=StoreTraits)
 
 
 @dataclass(frozen=True, slots=True)

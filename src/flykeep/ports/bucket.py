@@ -29,7 +29,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class BucketRules:
-    """`abort`: after how many days unfinished uploads under the store's prefix are removed. `retention`: the default.
+    """`abort`: when unfinished uploads under the store's prefix are removed. `retention`: the bucket's default.
 
     `locked_until` is that of the object that was asked about.
     """
@@ -48,6 +48,10 @@ class Buckets(Protocol):
 
     async def abort(self, order: StoreOrder, uploads: Sequence[Upload]) -> None:
         """Remove them and their parts; one that is gone already is not an error."""
+        ...
+
+    async def server_time(self, order: StoreOrder) -> datetime | None:
+        """What the store's clock says, to the second; None for a directory. Asked without credentials."""
         ...
 
     async def rules(self, order: StoreOrder, key: str) -> BucketRules:

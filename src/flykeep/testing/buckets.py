@@ -19,6 +19,7 @@ class MemoryBuckets:
         self.begun: dict[str, list[Upload]] = {}
         self.failures: list[StoreError] = []
         self.answer = BucketRules(abort=Told("after 7 days"), retention=Told(), locked_until=Told())
+        self.time: datetime | None = None
         self.asked = 0
 
     def begin(self, bucket: str | None, key: str) -> str:
@@ -40,6 +41,10 @@ class MemoryBuckets:
         named = {upload.upload_id for upload in uploads}
         kept = [one for one in self.begun.get(str(order.bucket), ()) if one.upload_id not in named]
         self.begun[str(order.bucket)] = kept
+
+    async def server_time(self, order: StoreOrder) -> datetime | None:
+        self._enter()
+        return None if order.type is StoreType.DIRECTORY else self.time
 
     async def rules(self, order: StoreOrder, key: str) -> BucketRules:  # noqa: ARG002 - the port's signature
         self._enter()

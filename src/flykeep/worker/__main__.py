@@ -23,12 +23,14 @@ from flykeep.adapters.launchers.wire import (
     PlacedLine,
     ReachedLine,
     ResultLine,
+    TriedLine,
     VerifiedLine,
     decode_order,
 )
 from flykeep.adapters.system import SystemClock
 from flykeep.domain.errors import FlykeepError, InternalError
 from flykeep.ports.importing import ImportOrder, PlaceOrder
+from flykeep.ports.store_trial import TrialOrder
 from flykeep.ports.worker import DrillOrder, ExportOrder, ExtractOrder, IndexOrder, ReachOrder, VerifyOrder
 from flykeep.worker.channel import Flow, StoppedError
 from flykeep.worker.drill import Drill
@@ -39,6 +41,7 @@ from flykeep.worker.import_ import Import, place
 from flykeep.worker.machine import reach
 from flykeep.worker.report import Reporter
 from flykeep.worker.stop import Watch, die_with_parent, stop_on_signals
+from flykeep.worker.trial import try_store
 from flykeep.worker.verify import Verification, report_index
 
 _ORDER_LIMIT_BYTES = 64 << 20
@@ -103,6 +106,8 @@ def _do(order: AnyOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
         return _bring_back(order, flow=flow, reporter=reporter)
     if isinstance(order, DrillOrder):
         return DrilledLine(Drill(order, flow=flow, reporter=reporter, clock=SystemClock()).run())
+    if isinstance(order, TrialOrder):
+        return TriedLine(try_store(order, flow=flow))
     if isinstance(order, ReachOrder):
         return ReachedLine(reach(order, flow=flow))
     return _look_into(order, flow=flow, reporter=reporter)

@@ -17,6 +17,8 @@ from flykeep.bootstrap import open_application
 from flykeep.domain.errors import StateError, StoreError, StorePreconditionError
 from flykeep.jobs import doctor
 from flykeep.jobs.doctor import Doctor, Examined
+from flykeep.jobs.export import BoundStore
+from flykeep.ports.store import StoreOrder, StoreType
 from flykeep.settings import load_settings
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.serve import FlySim
@@ -119,8 +121,8 @@ async def test_without_a_store_and_without_a_notifier_both_are_told(tmp_path: Pa
 
 async def test_one_store_alone_can_be_tried(tmp_path: Path) -> None:
     async with surgery(tmp_path, token="FlyV1 fm2_wrong") as (_, examiner):
-        (found,) = await examiner.examine(only_store="offsite")
-    assert found == Examined("store offsite", "writable, readable, refuses to overwrite")
+        report = await examiner.try_store("offsite")
+    assert (report.store, report.is_healthy, report.left) == ("offsite", True, ())
 
 
 class OddStore:
@@ -165,7 +167,8 @@ async def test_what_is_wrong_with_a_store_is_told_and_its_probe_removed(
     async with surgery(tmp_path) as (_, examiner):
         if wrong == "silent":
             monkeypatch.setattr(doctor, "_LIMIT", timedelta(milliseconds=20))
-        (found,) = await replace(examiner, stores={"odd": odd}).examine(only_store="odd")
+        bound = BoundStore(odd, StoreOrder(name="odd", type=StoreType.DIRECTORY, path="/nowhere"))
+        found = by_subject(await replace(examiner, stores={"odd": bound}).examine())["store odd"]
     if words is None:
         assert found.error is None
     else:

@@ -24,6 +24,7 @@ from flykeep.adapters.launchers.wire import (
     PlacedLine,
     ProgressLine,
     ReachedLine,
+    TriedLine,
     VerifiedLine,
     decode_line,
     encode_order,
@@ -32,6 +33,7 @@ from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.errors import FlykeepError, WorkerError
 from flykeep.ports.clock import Clock
 from flykeep.ports.importing import ImportOrder, ImportResult, PlaceOrder, PlaceResult
+from flykeep.ports.store_trial import TrialOrder, TrialResult
 from flykeep.ports.worker import (
     DrillOrder,
     DrillResult,
@@ -92,6 +94,10 @@ class LocalWorkers:
     async def reach(self, order: ReachOrder) -> ReachResult:
         line = await self._finish(order, lambda _: None)
         return line.result if isinstance(line, ReachedLine) else nonsense(line)
+
+    async def try_store(self, order: TrialOrder) -> TrialResult:
+        line = await self._finish(order, lambda _: None)
+        return line.result if isinstance(line, TriedLine) else nonsense(line)
 
     async def stage(self, order: ImportOrder, *, on_progress: Callable[[Progress], None]) -> ImportResult:
         line = await self._finish(order, on_progress)

@@ -17,6 +17,7 @@ from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.artifact_index import decode_entry, encode_entry
 from flykeep.domain.errors import FlykeepError, WorkerError
 from flykeep.ports.importing import ImportOrder, ImportResult, PlaceOrder, PlaceResult
+from flykeep.ports.store_trial import TrialOrder, TrialResult
 from flykeep.ports.worker import (
     DrillResult,
     ExportResult,
@@ -114,9 +115,24 @@ class PlacedLine:
     type: Literal["result"] = "result"
 
 
-AnyOrder = Order | ImportOrder | PlaceOrder
+@dataclass(frozen=True, slots=True)
+class TriedLine:
+    result: TrialResult
+    kind: Literal["trial"] = "trial"
+    type: Literal["result"] = "result"
+
+
+AnyOrder = Order | ImportOrder | PlaceOrder | TrialOrder
 ResultLine = (
-    ExportedLine | VerifiedLine | IndexedLine | ExtractedLine | ReachedLine | DrilledLine | ImportedLine | PlacedLine
+    ExportedLine
+    | VerifiedLine
+    | IndexedLine
+    | ExtractedLine
+    | ReachedLine
+    | DrilledLine
+    | ImportedLine
+    | PlacedLine
+    | TriedLine
 )
 Line = ProgressLine | ResultLine | FailureLine
 

@@ -8,10 +8,11 @@ import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flykeep.adapters.child_environment import child_environment
 from flykeep.adapters.stores.bucket_wire import BucketAnswer, BucketQuestion, decode_answer, encode
+from flykeep.adapters.stores.server_clock import server_time
 from flykeep.domain.errors import StoreError, StoreToolMissingError, StoreUnavailableError
 from flykeep.ports.bucket import BucketRules, Upload
 from flykeep.ports.store import StoreOrder, StoreType
@@ -34,6 +35,9 @@ class BucketChild:
 
     async def abort(self, order: StoreOrder, uploads: Sequence[Upload]) -> None:
         await self._ask(BucketQuestion("abort", order, uploads=tuple(uploads)))
+
+    async def server_time(self, order: StoreOrder) -> datetime | None:
+        return None if order.type is StoreType.DIRECTORY else await server_time(order)
 
     async def rules(self, order: StoreOrder, key: str) -> BucketRules:
         rules = (await self._ask(BucketQuestion("rules", order, key=key))).rules

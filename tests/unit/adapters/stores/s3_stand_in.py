@@ -29,6 +29,7 @@ class StandIn:
         self.ignores_ranges = False
         self.ignores_conditions = False
         self.refuses_conditions = False
+        self.date: str | None = None  # what it says instead of the time; nothing where empty
         self.released = threading.Event()
         self.ids = itertools.count(1)
         self.endpoint = ""
@@ -76,6 +77,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword == "Date" and self.world.date is not None:
+            value = self.world.date
+        if keyword != "Date" or value:
+            super().send_header(keyword, value)
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
