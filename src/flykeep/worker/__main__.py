@@ -3,6 +3,7 @@
 Standard input stays open while the work goes on; its end means stop. Exit code: 0, or that of the reported failure.
 """
 
+# ruff: noqa: PLC0415 - what only one kind of order needs is loaded for that kind
 from __future__ import annotations
 
 import ctypes
@@ -33,16 +34,9 @@ from flykeep.ports.importing import ImportOrder, PlaceOrder
 from flykeep.ports.store_trial import TrialOrder
 from flykeep.ports.worker import DrillOrder, ExportOrder, ExtractOrder, IndexOrder, ReachOrder, VerifyOrder
 from flykeep.worker.channel import Flow, StoppedError
-from flykeep.worker.drill import Drill
-from flykeep.worker.export import Export
-from flykeep.worker.extract import Extraction
 from flykeep.worker.guard import refuse_fly_tokens
-from flykeep.worker.import_ import Import, place
-from flykeep.worker.machine import reach
 from flykeep.worker.report import Reporter
 from flykeep.worker.stop import Watch, die_with_parent, stop_on_signals
-from flykeep.worker.trial import try_store
-from flykeep.worker.verify import Verification, report_index
 
 _ORDER_LIMIT_BYTES = 64 << 20
 _SWITCH_INTERVAL_S = 0.0005  # pyrage takes the interpreter's lock for every 8 KiB: long turns of others starve it
@@ -100,28 +94,43 @@ def _serve(reporter: Reporter) -> int:
 
 
 def _do(order: AnyOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
+    """Each kind loads what it alone needs: memory is scarce where workers run."""
     if isinstance(order, ExportOrder):
+        from flykeep.worker.export import Export
+
         return ExportedLine(Export(order, flow=flow, reporter=reporter).run())
     if isinstance(order, ImportOrder | PlaceOrder):
         return _bring_back(order, flow=flow, reporter=reporter)
     if isinstance(order, DrillOrder):
+        from flykeep.worker.drill import Drill
+
         return DrilledLine(Drill(order, flow=flow, reporter=reporter, clock=SystemClock()).run())
     if isinstance(order, TrialOrder):
+        from flykeep.worker.trial import try_store
+
         return TriedLine(try_store(order, flow=flow))
     if isinstance(order, ReachOrder):
+        from flykeep.worker.machine import reach
+
         return ReachedLine(reach(order, flow=flow))
     return _look_into(order, flow=flow, reporter=reporter)
 
 
 def _look_into(order: VerifyOrder | ExtractOrder | IndexOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
+    if isinstance(order, ExtractOrder):
+        from flykeep.worker.extract import Extraction
+
+        return ExtractedLine(Extraction(order, flow=flow, reporter=reporter).run())
+    from flykeep.worker.verify import Verification, report_index
+
     if isinstance(order, VerifyOrder):
         return VerifiedLine(Verification(order, flow=flow, reporter=reporter).run())
-    if isinstance(order, ExtractOrder):
-        return ExtractedLine(Extraction(order, flow=flow, reporter=reporter).run())
     return IndexedLine(report_index(order, flow=flow, reporter=reporter))
 
 
 def _bring_back(order: ImportOrder | PlaceOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
+    from flykeep.worker.import_ import Import, place
+
     if isinstance(order, PlaceOrder):
         return PlacedLine(place(order, flow=flow))
     return ImportedLine(Import(order, flow=flow, reporter=reporter).run())

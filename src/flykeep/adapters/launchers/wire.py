@@ -6,6 +6,7 @@ To the worker: one order. From it: `progress` lines, `entry` lines of an index, 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -136,9 +137,18 @@ ResultLine = (
 )
 Line = ProgressLine | ResultLine | FailureLine
 
-_ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Annotated[AnyOrder, Field(discriminator="kind")])
 _RESULTS = Annotated[ResultLine, Field(discriminator="kind")]
-_LINES: TypeAdapter[Line] = TypeAdapter(Annotated[ProgressLine | _RESULTS | FailureLine, Field(discriminator="type")])
+
+
+@functools.cache
+def _orders() -> TypeAdapter[AnyOrder]:
+    """Built where it is needed, and only there: a worker never reads lines, nor its launcher orders."""
+    return TypeAdapter(Annotated[AnyOrder, Field(discriminator="kind")])
+
+
+@functools.cache
+def _lines() -> TypeAdapter[Line]:
+    return TypeAdapter(Annotated[ProgressLine | _RESULTS | FailureLine, Field(discriminator="type")])
 
 
 def encode_order(order: AnyOrder) -> bytes:
@@ -149,7 +159,7 @@ def encode_order(order: AnyOrder) -> bytes:
 def decode_order(line: bytes) -> AnyOrder:
     """Raises WorkerError, without a word of the order's content."""
     try:
-        return _ORDERS.validate_python(json.loads(line))
+        return _orders().validate_python(json.loads(line))
     except ValidationError as error:
         places = ", ".join(".".join(map(str, flaw["loc"])) for flaw in error.errors(include_input=False))
     except ValueError:
@@ -172,6 +182,6 @@ def decode_line(line: bytes) -> Line | IndexEntry:
     if line.startswith(_ENTRY_PREFIX):
         return decode_entry(line.rstrip()[len(_ENTRY_PREFIX) : -1])
     try:
-        return _LINES.validate_python(json.loads(line))
+        return _lines().validate_python(json.loads(line))
     except ValueError as error:
         raise WorkerError("the worker spoke nonsense") from error
