@@ -17,6 +17,7 @@ from flykeep.adapters.fly.client import FlyClient
 from flykeep.adapters.fly.control import FlyControl
 from flykeep.adapters.fly.premises import FlyPremises
 from flykeep.adapters.fly.scratch import FlyScratch
+from flykeep.adapters.launchers.drill_rooms import LocalDrillRooms
 from flykeep.adapters.launchers.fly_machine import FlyMachineWorkers
 from flykeep.adapters.launchers.local import LocalWorkers
 from flykeep.adapters.ssh.keys import SshAccessIssuer
@@ -26,13 +27,16 @@ from flykeep.adapters.stores.retrying import RetryingStore
 from flykeep.adapters.system import SystemClock, SystemIds
 from flykeep.domain.ids import AppName
 from flykeep.domain.policy import JobKind
-from flykeep.domain.scratch import ScratchRule
 from flykeep.jobs.agreement import Agreement
 from flykeep.jobs.alerting import Alerting, Recipient
 from flykeep.jobs.authentic import ArtifactStores
 from flykeep.jobs.check import CheckJob
 from flykeep.jobs.delivery import Outbox
 from flykeep.jobs.doctor import Doctor
+from flykeep.jobs.drill import DrillJob
+from flykeep.jobs.drill_choice import DrillChooser, DrillKeys
+from flykeep.jobs.drill_place import DrillPlace
+from flykeep.jobs.drill_sweep import DrillSweep
 from flykeep.jobs.export import BoundStore, ExportJob, ExportSettings
 from flykeep.jobs.facts import FactReader
 from flykeep.jobs.get import GetJob
@@ -43,7 +47,8 @@ from flykeep.jobs.import_log import ImportLog
 from flykeep.jobs.import_moving import ImportMover
 from flykeep.jobs.import_planner import ImportPlanner
 from flykeep.jobs.import_sweep import ImportSweep
-from flykeep.jobs.locating import Located
+from flykeep.jobs.locating import Located, Locator
+from flykeep.jobs.proofs import ProofBook
 from flykeep.jobs.prune import PruneJob
 from flykeep.jobs.reconcile import ReconcileJob
 from flykeep.jobs.removal import Remover
@@ -174,24 +179,24 @@ def _assemble(
     workers = LocalWorkers(clock=clock)
     settler = Settler(catalog, clock, keys.signer)
     state_writer = _state_writer(settings, keys, catalog, plain_stores)
-    facts = FactReader(fly, catalog, clock)
-    check = CheckJob(facts, catalog, clock, ids, settings.targets, settings.fly.org, alerting, state_writer)
-    sweep = _sweep(settings, scratch, catalog, clock)
+    facts = FactReader(fly, catalog, clock, settings.drill_means.obstacle)
+    book = ProofBook(catalog, clock, plain_stores, keys.signer.trusting(settings.drill.trusted_signers))
+    check = CheckJob(facts, catalog, clock, ids, settings.targets, settings.fly.org, alerting, state_writer, book)
     near = _Neighbours(fly, access, workers, catalog, clock)
     importing = _importing(settings, keys, stores, near)
+    drill, rooms = _drilling(settings, keys, stores, near, scratch=scratch, book=book, check=check)
     prune, retire = _endings(settings, catalog, clock, plain_stores, settler)
-    sweeps = (sweep, _uploads(stores, catalog, clock), importing.sweep, prune.remover)
+    uploads, sweep = _uploads(stores, catalog, clock), _sweep(settings, scratch, catalog, clock)
+    sweeps = (sweep, uploads, importing.sweep, prune.remover, rooms)
     reconcile = ReconcileJob(catalog, owners, clock, plain_stores, settler, *sweeps)
     snapshot = SnapshotJob(fly, catalog, clock)
     work = _export_settings(settings)
     source = _snapshot_source(settings, scratch, snapshot, catalog, clock)
     export = ExportJob(fly, access, workers, stores, catalog, clock, ids, keys.signer, keys.index_key, work, source)
-    kinds: Mapping[JobKind, TargetJob] = {
-        JobKind.SNAPSHOT: snapshot,
-        JobKind.EXPORT: export,
-        JobKind.IMPORT: importing.job,
-    }
-    jobs = Jobs(for_target=_located(kinds, fly, check), for_org=_for_org(check, reconcile, prune, retire))
+    kinds: dict[JobKind, TargetJob] = {JobKind.SNAPSHOT: snapshot, JobKind.EXPORT: export}
+    kinds[JobKind.IMPORT] = importing.job
+    located = _located(kinds, fly, check) | {JobKind.DRILL: drill}  # an artifact's drill asks nothing of Fly
+    jobs = Jobs(for_target=located, for_org=_for_org(check, reconcile, prune, retire))
     runner = Runner(catalog, clock, settings.targets, jobs)
     return Application(
         settings=settings,
@@ -293,22 +298,36 @@ def _snapshot_source(
     settings: Settings, fly: ScratchFly, snapshots: SnapshotJob, catalog: Catalog, clock: Clock
 ) -> SnapshotSource | None:
     """None where no image is configured for the machines that would read."""
-    if settings.worker.image is None:
+    scratch, rule, hidden = _scratch(settings, fly, catalog, clock), settings.scratch.rule, settings.hidden_stores
+    if scratch is None:
         return None
-    table = settings.scratch
-    rule = ScratchRule(
-        app=None if table.is_in_target_app else AppName(table.app),
-        max_volume_gb=table.max_volume_gb,
-        max_workers=table.max_workers,
-        regions=table.regions,
-    )
-    scratch = Scratch(fly, catalog, clock, settings.worker.image, table.max_workers)
-    hidden = _hidden_stores(settings)
     return SnapshotSource(snapshots, scratch, FlyMachineWorkers(fly, clock=clock), rule, catalog, clock, hidden)
 
 
-def _hidden_stores(settings: Settings) -> frozenset[str]:
-    return frozenset(name for name, store in settings.stores.items() if not store.traits.is_visible_to_workers)
+def _scratch(settings: Settings, fly: ScratchFly, catalog: Catalog, clock: Clock) -> Scratch | None:
+    image = settings.worker.image
+    return None if image is None else Scratch(fly, catalog, clock, image, settings.scratch.max_workers)
+
+
+def _drilling(
+    settings: Settings,
+    keys: StateKeys,
+    stores: Mapping[str, BoundStore],
+    near: _Neighbours,
+    *,
+    scratch: ScratchFly,
+    book: ProofBook,
+    check: CheckJob,
+) -> tuple[DrillJob, DrillSweep]:
+    fly, catalog, clock = near.fly, near.catalog, near.clock
+    settler, rooms = Settler(catalog, clock, keys.signer), LocalDrillRooms(settings.drill.directory)
+    means = DrillKeys(stores, settings.hidden_stores, settler, keys.index_key, _identity(settings))
+    locator, rule = Locator(fly, check.refresh_lineages), settings.scratch.rule
+    chooser = DrillChooser(fly, catalog, locator, means, rule, settings.worker.deadline)
+    machines = FlyMachineWorkers(scratch, clock=clock)
+    place = DrillPlace(catalog, clock, _scratch(settings, scratch, catalog, clock), machines, rooms, near.workers)
+    job = DrillJob(settings.drill_means, chooser, place, book, clock, __version__)
+    return job, DrillSweep(rooms, catalog)
 
 
 def _doctor(
@@ -332,7 +351,7 @@ def _doctor(
         near.clock,
         ids,
         BucketChild(),
-        SnapshotDoctor(premises, app, settings.worker.image, settings.targets, _hidden_stores(settings)),
+        SnapshotDoctor(premises, app, settings.worker.image, settings.targets, settings.hidden_stores),
     )
 
 

@@ -88,6 +88,10 @@ async def with_an_artifact(told: Story) -> None:
     got = ("artifact", "get", export_id, "--path", "crocbot.json", "--to", str(told.kit.directory / "got"))
     await told.tell("get", *got)
     await told.tell("get again", *got)
+    told.kit.edit("[worker]\nimage = ", "[worker]\n# image = ")  # without machines it is restored here, in no time
+    await told.tell("drill", "drill", MAIN)
+    await told.tell("check after the drill", "check")
+    await told.tell("status proven", "status")
 
 
 async def afterwards(told: Story) -> None:
@@ -236,6 +240,27 @@ class TestArtifacts:
         assert (story.code("get again"), story["get again"]["error"]["code"]) == (4, "refused.guard")
 
 
+class TestDrills:
+    async def test_a_drill_answers_with_its_proof_and_the_status_says_what_the_backup_is_worth(
+        self, story: Story
+    ) -> None:
+        proof = story["drill"]["proof"]
+
+        assert story.code("drill") == 0, story.told["drill"].stderr
+        assert (proof["proof_id"], proof["outcome"]) == (story["drill"]["run_id"], "passed")
+        assert proof["source"]["kind"] == "artifact"
+        [before] = [one for one in story["status"]["targets"] if one["target"] == MAIN]
+        [after] = [one for one in story["status proven"]["targets"] if one["target"] == MAIN]
+        assert before["headline"].endswith(", never proven")
+        assert re.fullmatch(r"restorable as of .* ago, proven .* ago, took .*", after["headline"])
+        assert after["proof"]["proof_id"] == proof["proof_id"]
+
+    async def test_a_person_sees_it_too(self, story: Story) -> None:
+        ended = await story.kit.run("status", MAIN, "--explain")
+
+        assert re.search(r"restorable as of .* ago, proven .* ago, took", ended.stdout), ended.stdout
+
+
 class TestActing:
     async def test_a_snapshot_is_waited_for_and_listed(self, story: Story) -> None:
         assert (story.code("snapshot"), story["snapshot"]["state"]) == (0, "succeeded")
@@ -243,7 +268,7 @@ class TestActing:
         assert story["snapshot"]["result"]["snapshot_id"] in listed
 
     async def test_runs_tell_their_steps(self, story: Story) -> None:
-        assert {run["kind"] for run in story["runs"]["runs"]} == {"snapshot", "export"}
+        assert {run["kind"] for run in story["runs"]["runs"]} == {"snapshot", "export", "drill"}
         assert "request snapshot" in [step["name"] for step in story["run"]["steps"]]
 
     async def test_incidents_are_acknowledged_and_muted(self, story: Story) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,19 +40,8 @@ def _print(out: Console, report: ReconcileReport) -> None:
     word = "" if report.is_applied else "would be "
     for run_id in report.interrupted:
         out.print(f"run {run_id}: its process died; {word}closed as interrupted")
-    for left in report.leftovers:
-        out.print(f"{left.store}: {left.prefix}: {left.action}, {len(left.objects)} objects", markup=False)
-    for scratch in report.scratch:
-        out.print(f"{scratch.app}: {scratch.action}: {', '.join(scratch.names)}", markup=False)
-    for upload in report.uploads:
-        out.print(f"{upload.store}: unfinished upload {upload.key}: {upload.action}", markup=False)
-    for left_import in report.imports:
-        out.print(
-            f"{left_import.target}: import {left_import.run_id} was {left_import.phase}: {left_import.action}",
-            markup=False,
-        )
-    for removal in report.removals:
-        out.print(f"{removal.store}: removal of {removal.export_id}: {removal.action}", markup=False)
+    for line in _lines(report):
+        out.print(line, markup=False)
     for unswept in report.unswept:
         out.print(f"{unswept.store}: unfinished uploads not looked at: {unswept.reason}", markup=False)
         print_indented(out, f"next: {unswept.hint}", by=2)
@@ -59,3 +49,19 @@ def _print(out: Console, report: ReconcileReport) -> None:
         out.print("nothing to reconcile")
     elif not report.is_applied:
         out.print("nothing was changed; add --apply to do it")
+
+
+def _lines(report: ReconcileReport) -> Iterator[str]:
+    """What was found, one thing a line."""
+    for left in report.leftovers:
+        yield f"{left.store}: {left.prefix}: {left.action}, {len(left.objects)} objects"
+    for scratch in report.scratch:
+        yield f"{scratch.app}: {scratch.action}: {', '.join(scratch.names)}"
+    for room in report.rooms:
+        yield f"directory of drill {room.run_id}: {room.action}"
+    for upload in report.uploads:
+        yield f"{upload.store}: unfinished upload {upload.key}: {upload.action}"
+    for left_import in report.imports:
+        yield f"{left_import.target}: import {left_import.run_id} was {left_import.phase}: {left_import.action}"
+    for removal in report.removals:
+        yield f"{removal.store}: removal of {removal.export_id}: {removal.action}"

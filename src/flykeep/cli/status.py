@@ -14,8 +14,9 @@ from rich.console import Console
 from flykeep.cli.context import Common, console, print_document, with_application
 from flykeep.cli.render import age_text, count_text, print_indented, print_table
 from flykeep.cli.targets import TARGET_HELP, known_lineages
-from flykeep.cli.verdicts import FINE, STYLES, print_findings, verdict_document
+from flykeep.cli.verdicts import FINE, STYLES, headline, print_findings, proven_text, verdict_document
 from flykeep.domain.cadence import longest_gap
+from flykeep.domain.documents import Plain
 from flykeep.domain.findings import Compliance, Incident, Verdict
 from flykeep.domain.ids import LineageId
 from flykeep.domain.lineages import resolve_target, rule_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from flykeep.bootstrap import Application
 
 _MISSED_CHECKS = 4
+UNOPENED = "contents never opened by flykeep"
 
 
 def register(app: typer.Typer) -> None:
@@ -57,6 +59,7 @@ class _Status:
     incidents: Sequence[Incident]
     is_daemon_alive: bool
     now: datetime
+    unopened: frozenset[LineageId] = frozenset()  # those with encrypted artifacts that flykeep never looked into
 
     @property
     def is_healthy(self) -> bool:
@@ -111,7 +114,19 @@ async def _read(application: Application, target: str | None) -> _Status:
         verdicts = [one for one in verdicts if one.lineage_id == wanted]
         incidents = [one for one in incidents if one.finding.subject.lineage_id == wanted]
     is_daemon_alive = await application.owners.is_daemon_alive()
-    return _Status(sorted(verdicts, key=lambda one: one.label), incidents, is_daemon_alive, now)
+    unopened = await _unopened(application, verdicts)
+    return _Status(sorted(verdicts, key=lambda one: one.label), incidents, is_daemon_alive, now, unopened)
+
+
+async def _unopened(application: Application, verdicts: Sequence[Compliance]) -> frozenset[LineageId]:
+    """Those whose encrypted artifacts nobody looked into: not here, and not elsewhere for a proof."""
+    if application.settings.encryption.identity_secret is not None:
+        return frozenset()
+    async with application.catalog.transaction() as tx:
+        encrypted = {one.manifest.origin.lineage_id for one in await tx.artifacts() if one.manifest.encryption == "age"}
+        proofs = {lineage_id: await tx.proofs(lineage_id, is_passed=True) for lineage_id in encrypted}
+    opened = {at for at, every in proofs.items() if any(one.proof.source.kind == "artifact" for one in every)}
+    return frozenset(verdict.lineage_id for verdict in verdicts) & frozenset(encrypted - opened)
 
 
 def _never_checked(
@@ -148,10 +163,17 @@ def _print_document(found: _Status) -> None:
             "is_healthy": found.is_healthy,
             "answer": found.answer[0],
             "is_daemon_alive": found.is_daemon_alive,
-            "targets": [verdict_document(verdict) for verdict in found.verdicts],
+            "targets": [_target_document(verdict, found) for verdict in found.verdicts],
             "open_incidents": [incident.finding.key for incident in found.incidents],
         }
     )
+
+
+def _target_document(verdict: Compliance, found: _Status) -> dict[str, Plain]:
+    return verdict_document(verdict) | {
+        "headline": headline(verdict, now=found.now),
+        "contents": UNOPENED if verdict.lineage_id in found.unopened else None,
+    }
 
 
 def _print(out: Console, found: _Status, *, is_explained: bool) -> None:
@@ -163,10 +185,13 @@ def _print(out: Console, found: _Status, *, is_explained: bool) -> None:
         columns = ("verdict", "target", "restorable as of", "proven", "checked")
         print_table(out, *columns, rows=rows, styles=[STYLES[one.verdict] for one in found.verdicts])
     for verdict in found.verdicts:
-        if verdict.reason or (is_explained and verdict.findings):
+        if verdict.reason or is_explained:
             out.print()
             out.print(verdict.label + (f": {verdict.reason}" if verdict.reason else ""), markup=False)
         if is_explained:
+            print_indented(out, headline(verdict, now=found.now), by=2)
+            if verdict.lineage_id in found.unopened:
+                print_indented(out, f"{UNOPENED}: no identity_secret is configured", by=2, style="dim")
             print_findings(out, verdict.findings, now=found.now)
     out.print()
     if found.incidents:
@@ -181,6 +206,6 @@ def _row(verdict: Compliance, *, now: datetime) -> tuple[str, ...]:
         verdict.verdict.value,
         verdict.label,
         age_text(verdict.restorable_as_of, now=now) if verdict.restorable_as_of else "-",
-        "never",
+        proven_text(verdict.proof, now=now) if verdict.proof else "never",
         age_text(verdict.evaluated_at, now=now) if is_judged else "never",
     )

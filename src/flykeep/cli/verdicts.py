@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rich.console import Console
 
 from flykeep.cli.render import age_text, print_indented
 from flykeep.domain.documents import Plain, plain
-from flykeep.domain.findings import Compliance, Finding, Severity, Verdict
+from flykeep.domain.findings import Compliance, Finding, Proven, Severity, Verdict
+from flykeep.domain.wording import span, took
 
 STYLES = {
     Verdict.HEALTHY: "bold green",
@@ -38,6 +39,21 @@ def finding_document(finding: Finding) -> dict[str, Plain]:
     }
 
 
+def headline(verdict: Compliance, *, now: datetime) -> str:
+    """What a backup is worth, in one line: how old, how proven, how fast."""
+    at = verdict.restorable_as_of
+    restorable = f"restorable as of {span(now - at)} ago" if at else "nothing is restorable"
+    return f"{restorable}, {'proven ' if verdict.proof else ''}{proven_text(verdict.proof, now=now)}"
+
+
+def proven_text(proof: Proven | None, *, now: datetime) -> str:
+    """`3 d ago, took 4 min 12 s`."""
+    if proof is None:
+        return "never proven"
+    later = "" if proof.is_newest else "; a later drill FAILED"
+    return f"{span(now - proof.at)} ago, took {took(timedelta(seconds=proof.took_s))}{later}"
+
+
 def verdict_document(verdict: Compliance) -> dict[str, Plain]:
     """A verdict as the JSON contract shows it."""
     return {
@@ -50,7 +66,7 @@ def verdict_document(verdict: Compliance) -> dict[str, Plain]:
         "newest_snapshot_at": plain(verdict.newest_snapshot_at),
         "newest_export_at": plain(verdict.newest_export_at),
         "restorable_as_of": plain(verdict.restorable_as_of),
-        "proof": None,
+        "proof": plain(verdict.proof),
         "findings": [finding_document(finding) for finding in verdict.findings],
     }
 

@@ -35,6 +35,7 @@ async def run_daemon(application: Application) -> None:
                     reconcile_schedule=_RECONCILE,
                     jitter_window=settings.daemon.jitter,
                     prune_schedule=settings.retention.schedule,
+                    can_drill=settings.drill_means.obstacle is None,
                 ),
                 executor=Executor(
                     application.catalog,

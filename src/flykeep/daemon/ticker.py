@@ -12,7 +12,7 @@ from flykeep.domain.attempts import plan_retry
 from flykeep.domain.cadence import jitter, plan_slots
 from flykeep.domain.ids import LineageId, RunId
 from flykeep.domain.lineages import primary_ids, rule_of
-from flykeep.domain.policy import JobKind, Schedule, TargetRule, is_retention_wanted
+from flykeep.domain.policy import JobKind, Policy, Schedule, TargetRule, is_retention_wanted
 from flykeep.domain.run import Outcome, Run, RunState, Slot, Step
 from flykeep.domain.target import ORG_LINEAGE, Lineage
 from flykeep.ports.catalog import Catalog, NewestSlot, Pause, Transaction
@@ -46,6 +46,7 @@ class Ticker:
     reconcile_schedule: Schedule
     jitter_window: timedelta
     prune_schedule: Schedule | None = None
+    can_drill: bool = False  # whether a restore can be rehearsed here
 
     async def tick(self) -> int:
         """Make every run that is due and not yet there, in one transaction; returns how many were made."""
@@ -64,7 +65,7 @@ class Ticker:
         """Everything that may make a run due: when to wake."""
         wanted = [duty.schedule for duty in self._org_duties(self.clock.now())]
         for rule in self.rules:
-            wanted += [s for s in (rule.policy.snapshot.schedule, rule.policy.export.schedule) if s is not None]
+            wanted += [duty for duty in _schedules(rule.policy, can_drill=self.can_drill) if duty is not None]
         return tuple(wanted)
 
     def _org_duties(self, now: datetime) -> list[Duty]:
@@ -85,7 +86,9 @@ class Ticker:
             rule = rule_of(lineage, self.rules)
             if rule is not None:
                 is_exported = rule.instances == "each" or lineage.id in primaries
-                duties.extend(_duties(lineage, rule, self.jitter_window, is_exported=is_exported))
+                duties.extend(
+                    _duties(lineage, rule, self.jitter_window, is_exported=is_exported, can_drill=self.can_drill)
+                )
         return duties
 
     async def _fill(
@@ -149,10 +152,17 @@ def _existing(lineages: Sequence[Lineage], *, fly_seen_at: datetime | None) -> l
     return [lineage for lineage in lineages if fly_seen_at is None or lineage.last_seen_at >= fly_seen_at]
 
 
-def _duties(lineage: Lineage, rule: TargetRule, window: timedelta, *, is_exported: bool) -> list[Duty]:
+def _schedules(policy: Policy, *, can_drill: bool) -> tuple[Schedule | None, ...]:
+    drill = policy.drill.schedule if can_drill else None
+    return policy.snapshot.schedule, policy.export.schedule, drill
+
+
+def _duties(lineage: Lineage, rule: TargetRule, window: timedelta, *, is_exported: bool, can_drill: bool) -> list[Duty]:
     wanted = [(JobKind.SNAPSHOT, rule.policy.snapshot.schedule)]
     if is_exported and rule.policy.copies:
         wanted.append((JobKind.EXPORT, rule.policy.export.schedule))
+    if is_exported and can_drill:
+        wanted.append((JobKind.DRILL, rule.policy.drill.schedule))
     return [
         Duty(kind, lineage.id, schedule, lineage.first_seen_at, window)
         for kind, schedule in wanted

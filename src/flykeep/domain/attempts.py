@@ -14,7 +14,7 @@ _BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 _FREE_INTERRUPTIONS = 3
 """Interruptions in a row that are repeated at once; a run that kills its process each time must not do so in a loop."""
 
-_NOT_WORTH_REPEATING = ("usage.", "config.", "refused.", "internal.")
+_NOT_WORTH_REPEATING = ("usage.", "config.", "refused.", "internal.", "integrity.drill")
 
 
 def plan_retry(slot_runs: Sequence[Run], *, now: datetime) -> tuple[Slot, datetime] | None:

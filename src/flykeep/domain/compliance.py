@@ -6,16 +6,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from flykeep.domain.artifact import Artifact
+from flykeep.domain.compliance_drill import drill_findings
 from flykeep.domain.compliance_export import export_findings, is_export_wanted, newest_restorable
 from flykeep.domain.compliance_snapshot import newest_restorable_at, snapshot_findings
 from flykeep.domain.compliance_volume import gone_finding, volume_findings
-from flykeep.domain.findings import Compliance, Finding, FindingCode, Severity, Subject, Verdict
+from flykeep.domain.findings import Compliance, Finding, FindingCode, Proven, Severity, Subject, Verdict
 from flykeep.domain.fly import Machine, Volume, VolumeSnapshot
-from flykeep.domain.policy import JobKind, Policy, TargetRule
+from flykeep.domain.policy import DrillRule, JobKind, Policy, TargetRule
+from flykeep.domain.proof import RecordedProof
 from flykeep.domain.run import Run, RunState
 from flykeep.domain.subjects import lineage_subject
 from flykeep.domain.target import Lineage
 from flykeep.domain.wording import ago, instant, span
+
+_FAILED = frozenset({RunState.FAILED, RunState.INTERRUPTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class LineageFacts:
     the newest ended run of each kind. `proven_snapshot_at` is the newest restorable snapshot the catalog remembers;
     `pending_seen_at` is when a pending row that carries no instant was first noticed. `is_primary` false means that
     another instance of the same target is the one that is exported where its rule says `instances = "primary"`.
+    `drill_obstacle` is why no restore can be rehearsed here.
     """
 
     lineage: Lineage
@@ -48,6 +53,9 @@ class LineageFacts:
     last_conclusive: Compliance | None = None
     proven_snapshot_at: datetime | None = None
     pending_seen_at: datetime | None = None
+    newest_proof: RecordedProof | None = None
+    newest_passed_proof: RecordedProof | None = None
+    drill_obstacle: str | None = None
     is_inventory_complete: bool = True
     is_primary: bool = True
     unknown_reason: str | None = None
@@ -64,7 +72,7 @@ class LineageFacts:
 def evaluate(facts: LineageFacts, rule: TargetRule, *, now: datetime) -> Compliance:
     """Judge one lineage. Only a conclusive answer says fine or stale; see `Compliance` for the others."""
     is_exported = facts.is_primary or rule.instances != "primary"
-    policy = rule.policy if is_exported else replace(rule.policy, copies=())
+    policy = rule.policy if is_exported else replace(rule.policy, copies=(), drill=DrillRule())
     if facts.pause is not None:
         return _paused(facts, facts.pause, now=now)
     if facts.volume is None and not facts.is_gone:
@@ -94,6 +102,16 @@ def _conclusive(facts: LineageFacts, policy: Policy, *, now: datetime) -> Compli
     findings += export_findings(
         subject, facts.artifacts, policy=policy, lineage=facts.lineage, last_run=last_run, now=now
     )
+    findings += drill_findings(
+        subject,
+        newest=facts.newest_proof,
+        newest_passed=facts.newest_passed_proof,
+        last_run=next((run for run in facts.last_runs if run.kind is JobKind.DRILL), None),
+        obstacle=facts.drill_obstacle,
+        policy=policy,
+        lineage=facts.lineage,
+        now=now,
+    )
     findings += _run_findings(subject, facts)
     if not policy.is_alarming:
         findings = [replace(finding, severity=Severity.INFO) for finding in findings]
@@ -122,6 +140,7 @@ def _is_watched(policy: Policy) -> bool:
         or rule.retention_days is not None
         or rule.is_automatic_wanted
         or is_export_wanted(policy)
+        or policy.drill.max_age is not None
     )
 
 
@@ -175,8 +194,25 @@ def _compliance(
         newest_snapshot_at=newest_snapshot_at,
         newest_export_at=newest_export_at,
         restorable_as_of=_newest(newest_snapshot_at, newest_export_at),
+        proof=_proven(facts),
         is_conclusive=is_conclusive,
         reason=reason,
+    )
+
+
+def _proven(facts: LineageFacts) -> Proven | None:
+    """The newest restore that worked, and whether the newest one rehearsed did."""
+    passed, newest = facts.newest_passed_proof, facts.newest_proof
+    if passed is None:
+        return None
+    proof = passed.proof
+    return Proven(
+        proof_id=proof.proof_id,
+        source=proof.source.kind,
+        at=proof.ended_at,
+        as_of_at=proof.source.as_of_at,
+        took_s=proof.restore_took.total_seconds(),
+        is_newest=newest is None or newest.proof.is_passed,
     )
 
 
@@ -209,7 +245,7 @@ def _unproven_finding(facts: LineageFacts, policy: Policy, *, now: datetime) -> 
 
 def _run_findings(subject: Subject, facts: LineageFacts) -> list[Finding]:
     failed = sorted(
-        (run for run in facts.last_runs if run.state in {RunState.FAILED, RunState.INTERRUPTED}),
+        (run for run in facts.last_runs if run.kind is not JobKind.DRILL and run.state in _FAILED),
         key=lambda run: (run.ended_at or run.requested_at, run.id),
     )
     if not failed:

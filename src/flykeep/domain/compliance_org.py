@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from flykeep.domain.findings import Compliance, Finding, FindingCode, Severity, Subject
 from flykeep.domain.fly import Inventory, Volume
 from flykeep.domain.policy import TargetRule
+from flykeep.domain.proof import ProofFlaw
 from flykeep.domain.subjects import (
     LINEAGE,
     RULE,
@@ -21,6 +22,8 @@ from flykeep.domain.subjects import (
 )
 from flykeep.domain.target import Lineage
 from flykeep.domain.wording import instant
+
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,24 @@ def notifier_finding(name: str, *, error: str, since_at: datetime, last_good_at:
         last_good_at=last_good_at,
         next_step=f"flykeep notify test {name}",
     )
+
+
+def with_proof_flaws(org: OrgCompliance, flaws: tuple[ProofFlaw, ...], *, now: datetime) -> OrgCompliance:
+    """The same with the objects in the stores that say they are proofs and are not to be believed."""
+    if not flaws:
+        return org
+    named = "; ".join(f"{flaw.key} in {flaw.store} ({flaw.why})" for flaw in flaws[:_NAMED])
+    count = "1 object" if len(flaws) == 1 else f"{len(flaws)} objects"
+    finding = Finding(
+        code=FindingCode.PROOF_REFUSED,
+        severity=Severity.WARNING,
+        subject=org.subject,
+        summary=f"{count} among the stored proofs cannot be believed and count for nothing: {named}",
+        since_at=now,
+        last_good_at=None,
+        next_step="find out who wrote it; trust the key in [drill] trusted_signers, or delete the object",
+    )
+    return replace(org, findings=(*org.findings, finding))
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,6 +273,13 @@ class SignatureError(IntegrityError):
     hint = "The manifest was not signed by a key this flykeep trusts: somebody else may have written it."
 
 
+class DrillFailedError(IntegrityError):
+    """A restore was rehearsed, and what came out is not what it must be."""
+
+    code = "integrity.drill"
+    hint = "Do not rely on this backup. See the proof with `flykeep runs RUN`, then find out what is wrong with it."
+
+
 class InterruptedRunError(FlykeepError):
     code = "run.interrupted"
     exit_code = 8

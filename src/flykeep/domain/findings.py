@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from flykeep.domain.ids import IncidentId, LineageId
+from flykeep.domain.ids import IncidentId, LineageId, ProofId
 
 
 class Severity(StrEnum):
@@ -39,6 +39,12 @@ class FindingCode(StrEnum):
     EXPORT_COPY_MISSING = "export.copy_missing"
     EXPORT_ON_PLATFORM = "export.on_platform"
     STORE_CREATE_IGNORED = "store.create_ignored"
+    DRILL_FAILED = "drill.failed"
+    DRILL_NOT_RUN = "drill.not_run"
+    DRILL_MISSING = "drill.missing"
+    DRILL_STALE = "drill.stale"
+    DRILL_IMPOSSIBLE = "drill.impossible"
+    PROOF_REFUSED = "proof.refused"
     RUN_FAILED = "run.failed"
     FLY_UNREACHABLE = "fly.unreachable"
     FLY_INCOMPLETE = "fly.incomplete"
@@ -87,6 +93,18 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Proven:
+    """The newest restore that was rehearsed and worked; `is_newest` false means that a later one did not."""
+
+    proof_id: ProofId
+    source: str  # "snapshot" | "artifact"
+    at: datetime
+    as_of_at: datetime
+    took_s: float
+    is_newest: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Compliance:
     """The evaluation of one lineage at one instant.
 
@@ -104,6 +122,7 @@ class Compliance:
     restorable_as_of: datetime | None = None
     is_conclusive: bool = True
     reason: str | None = None
+    proof: Proven | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,15 @@ def proof_key(app: AppName, volume_name: VolumeName, proof_id: ProofId) -> str:
     return f"{PROOFS_PREFIX}{_escape(app)}/{_escape(volume_name)}/{_escape(proof_id)}.json"
 
 
+def proof_id_of(key: str) -> ProofId | None:
+    """The id that a proof under this key must have; None where flykeep would never have made the key."""
+    parts = key.removeprefix(PROOFS_PREFIX).split("/")
+    if not key.startswith(PROOFS_PREFIX) or len(parts) != 3 or not parts[2].endswith(".json"):
+        return None
+    proof_id = _unescape(parts[2].removesuffix(".json"))
+    return None if proof_id is None else ProofId(proof_id)
+
+
 def parse_prefix(prefix: str) -> ArtifactPlace | None:
     """The artifact that has exactly this prefix; None where flykeep would never have made it."""
     parts = prefix.split("/")

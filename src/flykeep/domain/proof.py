@@ -125,6 +125,15 @@ class RecordedProof:
     recorded_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ProofFlaw:
+    """An object that says it is a proof, and why nobody may believe it."""
+
+    store: str
+    key: str
+    why: str
+
+
 def newest_passed(proofs: Iterable[RecordedProof]) -> RecordedProof | None:
     return max((one for one in proofs if one.proof.is_passed), key=_ended, default=None)
 

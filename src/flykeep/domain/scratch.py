@@ -17,6 +17,8 @@ VOLUME_NAME_LENGTH = 30
 """Fly's limit; a volume's name holds small letters, digits and `_` only."""
 
 _GIB = 1 << 30
+_ENTRY_BYTES = 8 << 10  # a block for its end, an inode, a name
+_FILESYSTEM_BYTES = 256 << 20
 _RUN_ID_TAIL = 20  # a run id begins with its time, and what follows tells two of them apart
 _ATTEMPTS_AT_MOST = 99_999
 
@@ -54,10 +56,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class ScratchPlan:
-    """A volume made from `snapshot_id` in `app`, with a worker machine on it."""
+    """A volume made from `snapshot_id` in `app`, or an empty one, with a worker machine on it."""
 
     app: AppName
-    snapshot_id: SnapshotId
+    snapshot_id: SnapshotId | None  # None makes an empty one
     size_gb: int
     regions: tuple[str, ...]
     run_id: RunId
@@ -123,11 +125,34 @@ def plan_scratch(rule: ScratchRule, *, snapshot: VolumeSnapshot, volume: Volume,
     )
 
 
+def plan_empty_scratch(
+    rule: ScratchRule, *, target_app: AppName, region: str, content_bytes: int, entries: int, run_id: RunId
+) -> ScratchPlan:
+    """An empty volume with room for so much. Raises RefusalError before anything is made."""
+    needed_bytes = content_bytes + entries * _ENTRY_BYTES
+    needed_gb = -(-(needed_bytes + needed_bytes // 8 + _FILESYSTEM_BYTES) // _GIB)
+    if needed_gb > rule.max_volume_gb:
+        raise RefusalError(
+            f"a temporary volume of {needed_gb} GB is needed, and max_volume_gb is {rule.max_volume_gb}",
+            hint="Raise [scratch] max_volume_gb.",
+            facts={"app": target_app},
+        )
+    return ScratchPlan(
+        app=rule.app or target_app,
+        snapshot_id=None,
+        size_gb=needed_gb,
+        regions=tuple(dict.fromkeys((region, *rule.regions))),
+        run_id=run_id,
+    )
+
+
+def newest_restorable_snapshot(snapshots: Sequence[VolumeSnapshot]) -> VolumeSnapshot | None:
+    """One that is finished and whose instant is known."""
+    dated = [(row.created_at, row) for row in snapshots if row.is_restorable and row.created_at]
+    return max(dated, key=lambda pair: pair[0])[1] if dated else None
+
+
 def freshest(snapshots: Sequence[VolumeSnapshot], *, now: datetime, max_age: timedelta) -> VolumeSnapshot | None:
     """The newest restorable snapshot, unless it is older than `max_age`."""
-    newest: VolumeSnapshot | None = None
-    newest_at: datetime | None = None
-    for row in snapshots:
-        if row.is_restorable and row.created_at and (newest_at is None or row.created_at > newest_at):
-            newest, newest_at = row, row.created_at
-    return newest if newest_at is not None and now - newest_at <= max_age else None
+    newest = newest_restorable_snapshot(snapshots)
+    return newest if newest and newest.created_at and now - newest.created_at <= max_age else None

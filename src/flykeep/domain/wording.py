@@ -28,6 +28,11 @@ def ago(at: datetime, *, now: datetime) -> str:
     return f"{instant(at)} ({span(now - at)} ago)"
 
 
+def printable(text: str) -> str:
+    """The text with whatever is no UTF-8 (surrogate escapes of file names) written out."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def took(duration: timedelta) -> str:
     """How long something took, finer than `span`: `48 s`, `4 min 12 s`, `1 h 3 min`; below a second `under 1 s`."""
     seconds = int(duration.total_seconds())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from flykeep.domain.compliance import evaluate
-from flykeep.domain.compliance_org import OrgCompliance, OrgFacts, evaluate_org
+from flykeep.domain.compliance_org import OrgCompliance, OrgFacts, evaluate_org, with_proof_flaws
 from flykeep.domain.documents import to_json
 from flykeep.domain.errors import FlyError
 from flykeep.domain.findings import Compliance, Finding
@@ -14,11 +14,13 @@ from flykeep.domain.fly import Inventory
 from flykeep.domain.ids import LineageId
 from flykeep.domain.lineages import LineagePlan, resolve_lineages, rule_of
 from flykeep.domain.policy import TargetRule
+from flykeep.domain.proof import ProofFlaw
 from flykeep.domain.run import Outcome, RunState
 from flykeep.domain.target import Lineage
 from flykeep.jobs.alerting import Alerting
 from flykeep.jobs.context import OrgWork
 from flykeep.jobs.facts import FactReader, Reading
+from flykeep.jobs.proofs import ProofBook
 from flykeep.jobs.statefile import StateWriter
 from flykeep.jobs.store_notes import lax_stores
 from flykeep.ports.catalog import Catalog
@@ -63,6 +65,7 @@ class CheckJob:
     org: str
     alerting: Alerting
     state_writer: StateWriter
+    book: ProofBook | None = None
 
     async def run(self, work: OrgWork) -> Outcome:
         """Check, record incidents, enqueue messages; the run succeeds whatever the verdicts are."""
@@ -77,14 +80,15 @@ class CheckJob:
 
     async def evaluate(self) -> CheckReport:
         """Read Fly and judge; remembers lineages, snapshots, configurations and verdicts, but opens no incident."""
+        flaws = await self.book.read_new() if self.book else ()
         try:
             inventory = await self.facts.fly.inventory()
         except FlyError as error:
-            return await self._without_fly(error)
+            return await self._without_fly(error, flaws)
         plan = await self.refresh_lineages(inventory)
         readings = await self.facts.read(plan)
         await self.facts.remember(plan, readings, inventory)
-        return await self._judge(plan, readings, inventory)
+        return await self._judge(plan, readings, inventory, flaws)
 
     async def refresh_lineages(self, inventory: Inventory | None = None) -> LineagePlan:
         """Bring the catalog's lineages up to what Fly holds now; raises FlyError where that can't be read."""
@@ -101,7 +105,13 @@ class CheckJob:
                 await tx.save_lineage(lineage)
         return plan
 
-    async def _judge(self, plan: LineagePlan, readings: dict[LineageId, Reading], inventory: Inventory) -> CheckReport:
+    async def _judge(
+        self,
+        plan: LineagePlan,
+        readings: dict[LineageId, Reading],
+        inventory: Inventory,
+        flaws: tuple[ProofFlaw, ...],
+    ) -> CheckReport:
         everyone = tuple(state.lineage for state in plan.current) + plan.gone + plan.unseen
         read = [(lineage, readings.get(lineage.id, Reading())) for lineage in everyone]
         verdicts = await self._verdicts(read, is_inventory_complete=inventory.is_complete)
@@ -117,9 +127,9 @@ class CheckJob:
             lineages=everyone,
             fly_seen_at=seen_at,
         )
-        return await self._report(verdicts, org)
+        return await self._report(verdicts, org, flaws)
 
-    async def _without_fly(self, error: FlyError) -> CheckReport:
+    async def _without_fly(self, error: FlyError, flaws: tuple[ProofFlaw, ...]) -> CheckReport:
         """Fly did not answer: every target is unknown, its last verdict stands, one incident tells of the outage."""
         async with self.catalog.transaction() as tx:
             lineages = tuple(await tx.lineages())
@@ -129,7 +139,7 @@ class CheckJob:
         org = OrgFacts(
             org=self.org, inventory=None, rules=self.rules, lineages=lineages, fly_seen_at=seen_at, failure=str(error)
         )
-        return await self._report(verdicts, org)
+        return await self._report(verdicts, org, flaws)
 
     async def _verdicts(
         self, readings: Sequence[tuple[Lineage, Reading]], *, is_inventory_complete: bool
@@ -143,11 +153,12 @@ class CheckJob:
                 verdicts.append(evaluate(judged, rule, now=self.clock.now()))
         return verdicts
 
-    async def _report(self, verdicts: list[Compliance], org: OrgFacts) -> CheckReport:
+    async def _report(self, verdicts: list[Compliance], org: OrgFacts, flaws: tuple[ProofFlaw, ...]) -> CheckReport:
         async with self.catalog.transaction() as tx:
             for verdict in verdicts:
                 await tx.save_verdict(verdict)
-        return CheckReport(tuple(verdicts), evaluate_org(org, now=self.clock.now()))
+        now = self.clock.now()
+        return CheckReport(tuple(verdicts), with_proof_flaws(evaluate_org(org, now=now), flaws, now=now))
 
 
 def _result(report: CheckReport) -> CheckResult:

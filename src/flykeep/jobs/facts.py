@@ -51,6 +51,7 @@ class FactReader:
     fly: CheckFly
     catalog: Catalog
     clock: Clock
+    drill_obstacle: str | None = None  # why no restore can be rehearsed here
 
     async def read(self, plan: LineagePlan) -> dict[LineageId, Reading]:
         """One reading per current lineage, side by side; a target that can't be read does not stop the others."""
@@ -150,6 +151,9 @@ class FactReader:
             last_conclusive=last if last and last.is_conclusive else None,
             proven_snapshot_at=recorded[0].snapshot.created_at if recorded else None,
             pending_seen_at=await _pending_seen_at(tx, lineage),
+            newest_proof=next(iter(await tx.proofs(lineage.id, limit=1)), None),
+            newest_passed_proof=next(iter(await tx.proofs(lineage.id, is_passed=True, limit=1)), None),
+            drill_obstacle=self.drill_obstacle,
             unknown_reason=reading.unknown_reason,
         )
 
@@ -184,6 +188,6 @@ def _pause_fact(pause: Pause | None) -> PauseFact | None:
 async def _last_runs(tx: Transaction, lineage_id: LineageId) -> tuple[Run, ...]:
     """The newest ended run of each kind that acts on a target."""
     found: list[Run] = []
-    for kind in (JobKind.SNAPSHOT, JobKind.EXPORT):
+    for kind in (JobKind.SNAPSHOT, JobKind.EXPORT, JobKind.DRILL):
         found.extend(await tx.runs(lineage_id=lineage_id, kind=kind, is_open=False, limit=1))
     return tuple(found)

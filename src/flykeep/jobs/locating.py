@@ -27,9 +27,18 @@ class Located:
     refresh: Callable[[], Awaitable[LineagePlan]]
 
     async def run(self, work: TargetWork) -> Outcome:
-        return await self.job.run(replace(work, lineage=await self._locate(work)))
+        lineage = await Locator(self.fly, self.refresh).locate(work)
+        return await self.job.run(replace(work, lineage=lineage))
 
-    async def _locate(self, work: TargetWork) -> Lineage:
+
+@dataclass(frozen=True, slots=True)
+class Locator:
+    """Asks Fly whether a lineage's volume is still the one the last check saw."""
+
+    fly: InventoryReader
+    refresh: Callable[[], Awaitable[LineagePlan]]
+
+    async def locate(self, work: TargetWork) -> Lineage:
         if await self._is_live(work.lineage):
             return work.lineage
         await work.journal.step("look where the volume is now", volume=work.lineage.volume_id)

@@ -14,6 +14,7 @@ from flykeep.domain.ids import RunId
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Outcome, Run, RunState, Step
 from flykeep.jobs.context import OrgWork
+from flykeep.jobs.drill_sweep import DrillSweep, RoomLeftover
 from flykeep.jobs.import_sweep import ImportLeftover, ImportSweep
 from flykeep.jobs.orphans import close_orphan, orphans_of
 from flykeep.jobs.removal import Remover, UnendedRemoval
@@ -26,6 +27,7 @@ from flykeep.ports.clock import Clock
 from flykeep.ports.ownership import Owners
 from flykeep.ports.store import Store
 
+_SCRATCH_KINDS = (JobKind.EXPORT, JobKind.DRILL)
 _LOOK_BACK = timedelta(days=14)
 
 
@@ -50,10 +52,12 @@ class ReconcileReport:
     unswept: tuple[Unswept, ...] = ()
     imports: tuple[ImportLeftover, ...] = ()
     removals: tuple[UnendedRemoval, ...] = ()
+    rooms: tuple[RoomLeftover, ...] = ()
 
     @property
     def is_anything_found(self) -> bool:
-        return any((self.interrupted, self.leftovers, self.scratch, self.uploads, self.imports, self.removals))
+        found = (self.interrupted, self.leftovers, self.scratch, self.uploads, self.imports, self.removals, self.rooms)
+        return any(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class ReconcileJob:
     uploads: UploadSweep | None = None
     imports: ImportSweep | None = None
     remover: Remover | None = None
+    rooms: DrillSweep | None = None
 
     async def run(self, work: OrgWork) -> Outcome:
         report = await self.reconcile(is_applied=True, is_thorough=False)
@@ -79,6 +84,7 @@ class ReconcileJob:
                 leftovers=len(report.leftovers),
                 scratch=", ".join(f"{left.action}: {' '.join(left.names)}" for left in report.scratch) or None,
                 imports=", ".join(f"{left.run_id}: {left.action}" for left in report.imports) or None,
+                rooms=", ".join(f"{left.action}: {left.run_id}" for left in report.rooms) or None,
                 uploads=", ".join(f"{left.action}: {left.store} {left.key}" for left in report.uploads) or None,
                 removals=", ".join(f"{left.action}: {left.store} {left.export_id}" for left in report.removals) or None,
             )
@@ -102,9 +108,9 @@ class ReconcileJob:
         uploads = await self._sweep_uploads(dead, is_applied=is_applied, is_thorough=is_thorough)
         imports = await self.imports.sweep(dead, is_applied=is_applied) if self.imports else ()
         ids = tuple(run.id for run in dead)
-        return ReconcileReport(
-            ids, tuple(leftovers), is_applied, scratch, uploads.leftovers, uploads.unswept, imports, removals
-        )
+        rooms = await self.rooms.sweep(ids, is_applied=is_applied) if self.rooms else ()
+        looked = (uploads.leftovers, uploads.unswept, imports, removals, rooms)
+        return ReconcileReport(ids, tuple(leftovers), is_applied, scratch, *looked)
 
     async def _sweep_uploads(self, dead: Sequence[Run], *, is_applied: bool, is_thorough: bool) -> UploadReport:
         if self.uploads is None or not (is_thorough or await self.uploads.is_due()):
@@ -115,13 +121,14 @@ class ReconcileJob:
         """Temporary machines and volumes of runs that are over; those of living processes are left alone."""
         if self.scratch is None:
             return ()
+        over: list[RunId] = []
+        alive: list[RunId] = []
         async with self.catalog.transaction() as tx:
-            over = [
-                run.id
-                for run in _recent(await tx.runs(kind=JobKind.EXPORT, is_open=False, limit=1000), self.clock.now())
-            ]
-            alive = [run.id for run in await tx.runs(kind=JobKind.EXPORT, is_open=True, limit=1000)]
-        gone = [run.id for run in dead if run.kind is JobKind.EXPORT]
+            for kind in _SCRATCH_KINDS:
+                ended = _recent(await tx.runs(kind=kind, is_open=False, limit=1000), self.clock.now())
+                over += [run.id for run in ended]
+                alive += [run.id for run in await tx.runs(kind=kind, is_open=True, limit=1000)]
+        gone = [run.id for run in dead if run.kind in _SCRATCH_KINDS]
         over += [run_id for run_id in gone if run_id not in over]
         return await self.scratch.sweep(over, [one for one in alive if one not in over], is_applied=is_applied)
 

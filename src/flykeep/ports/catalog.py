@@ -262,6 +262,10 @@ class Proofs(Protocol):
 
     async def proof(self, proof_id: ProofId) -> RecordedProof | None: ...
 
+    async def proof_ids(self) -> frozenset[ProofId]:
+        """Of every recorded proof."""
+        ...
+
 
 class Transaction(RunLedger, Backups, Holds, Proofs, Lineages, Pauses, Alerts, Protocol):
     """All of the catalog within one transaction."""

@@ -12,7 +12,9 @@ from pydantic import SecretStr
 
 from flykeep.domain.drill import DrillMeans
 from flykeep.domain.errors import ConfigError
+from flykeep.domain.ids import AppName
 from flykeep.domain.policy import Encryption, Policy, Schedule, TargetRule
+from flykeep.domain.scratch import ScratchRule
 from flykeep.domain.stores import StoreTraits
 from flykeep.ports.store import StoreOrder, StoreType
 from flykeep.settings.model import FileModel
@@ -69,6 +71,11 @@ class ScratchSettings:
     max_workers: int
     regions: tuple[str, ...]
     is_in_target_app: bool
+
+    @property
+    def rule(self) -> ScratchRule:
+        app = None if self.is_in_target_app else AppName(self.app)
+        return ScratchRule(app, self.max_volume_gb, self.max_workers, self.regions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +227,11 @@ class Settings:
         if store is None:
             raise ConfigError(f"no store is called {name!r}", hint=f"Configured stores: {', '.join(self.stores)}.")
         return store.order(self.secrets)
+
+    @property
+    def hidden_stores(self) -> frozenset[str]:
+        """Those that a worker machine cannot see."""
+        return frozenset(name for name, store in self.stores.items() if not store.traits.is_visible_to_workers)
 
     @property
     def drill_means(self) -> DrillMeans:

@@ -15,6 +15,7 @@ from flykeep.domain.findings import Compliance, Finding, FindingCode, Verdict
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import RunState
 from flykeep.ports.catalog import Pause
+from flykeep.ports.store import ObjectInfo
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.model import Snapshot
 from tests.integration.jobs.workplace import APP, HOUR, TARGET, Workplace, one_volume, workplace
@@ -400,6 +401,11 @@ class BrokenStore:
         if self.is_broken:
             raise StoreError("the disk is full")
         self.written.append(key)
+
+    async def list(self, _prefix: str) -> list[ObjectInfo]:
+        if self.is_broken:
+            raise StoreError("the disk cannot be read")
+        return []
 
 
 async def test_a_store_that_refuses_the_state_document_fails_the_check_and_not_the_other_store(at: Workplace) -> None:

@@ -6,18 +6,23 @@ from pathlib import Path
 
 from flykeep.domain.artifact import Consistency
 from flykeep.domain.compliance import LineageFacts, evaluate
-from flykeep.domain.compliance_org import OrgFacts, evaluate_org, notifier_finding
+from flykeep.domain.compliance_org import OrgFacts, evaluate_org, notifier_finding, with_proof_flaws
 from flykeep.domain.findings import Finding, FindingCode
 from flykeep.domain.fly import HostStatus
 from flykeep.domain.ids import LineageId, RunId
 from flykeep.domain.policy import CopyRule, JobKind, TargetRule
 from flykeep.domain.presets import PRODUCTION
+from flykeep.domain.proof import ProofFlaw
 from flykeep.domain.run import Run, RunState, Slot
+from flykeep.testing.contracts.catalog_samples import a_proof
 from tests.unit.domain.builders import DAY, HOUR, NOW, artifact, inventory, lineage, machine, snapshot, volume
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "findings.md"
-RULE = TargetRule("my-crocbot/*", replace(PRODUCTION, copies=(CopyRule("offsite"),)))
 ON_PLATFORM = TargetRule("my-crocbot/*", replace(PRODUCTION, copies=(CopyRule("offsite", is_on_platform=True),)))
+LONG_AGO = NOW - 90 * DAY
+RULE = TargetRule(
+    "my-crocbot/*", replace(PRODUCTION, copies=(CopyRule("offsite"),), drill=replace(PRODUCTION.drill, is_asked=True))
+)
 SICK = volume(
     state="recovering",
     host_status=HostStatus.UNREACHABLE,
@@ -35,6 +40,12 @@ def every_finding() -> list[Finding]:
         replace(fine, volume=SICK, snapshots=unfinished, last_runs=(FAILED,), artifacts=(LIVE,)),
         replace(fine, snapshots=(), artifacts=(artifact(age=30 * DAY),)),
         replace(fine, artifacts=(artifact(store="former"),)),
+        replace(fine, newest_proof=a_proof("p", ended_at=NOW, reason="it was empty")),
+        replace(
+            fine, last_runs=(replace(FAILED, kind=JobKind.DRILL),), newest_passed_proof=a_proof("p", ended_at=LONG_AGO)
+        ),
+        replace(fine, drill_obstacle="no image"),
+        replace(fine, lineage=lineage(first_seen_at=LONG_AGO)),
         replace(fine, volume=None),
         replace(fine, snapshots=None),
     )
@@ -44,6 +55,8 @@ def every_finding() -> list[Finding]:
     found = [finding for facts in cases for finding in evaluate(facts, RULE, now=NOW).findings]
     found += evaluate(fine, ON_PLATFORM, now=NOW).findings
     found += [finding for org in (outage, partial, whole) for finding in evaluate_org(org, now=NOW).findings]
+    flaws = (ProofFlaw("offsite", "_proofs/x", "altered"),)
+    found += with_proof_flaws(evaluate_org(whole, now=NOW), flaws, now=NOW).findings
     return [*found, notifier_finding("oncall", error="410", since_at=NOW, last_good_at=None)]
 
 

@@ -14,7 +14,7 @@ import pytest
 from flykeep.domain.agreement import Comparison, Difference
 from flykeep.domain.errors import IntegrityError
 from flykeep.domain.ids import AppName, ExportId, LineageId, ProofId, SnapshotId, VolumeId, VolumeName
-from flykeep.domain.layout import proof_key
+from flykeep.domain.layout import proof_id_of, proof_key
 from flykeep.domain.probes import ProbeOutcome
 from flykeep.domain.proof import (
     Against,
@@ -32,7 +32,7 @@ from flykeep.domain.proof import (
     signed_bytes,
     to_document,
 )
-from flykeep.domain.wording import took
+from flykeep.domain.wording import printable, took
 
 GOLDEN = Path(__file__).parents[2] / "data" / "proofs"
 AT = datetime(2026, 3, 2, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -152,3 +152,21 @@ def test_the_newest_proof_and_the_newest_that_passed_are_found() -> None:
 def test_a_proof_stands_below_its_target() -> None:
     key = proof_key(AppName("my-crocbot"), VolumeName("crocbot.data"), ProofId("01K"))
     assert key == "_proofs/my-crocbot/crocbot~2edata/01K.json"
+
+
+@pytest.mark.parametrize(
+    ("key", "proof_id"),
+    [
+        ("_proofs/my-crocbot/crocbot~2edata/01K.json", "01K"),
+        ("_proofs/a/b", None),
+        ("_proofs/a/b/c.txt", None),
+        ("_proofs/a/b/~ff.json", None),
+        ("proofs/a/b/c.json", None),
+    ],
+)
+def test_a_key_says_which_proof_must_stand_there(key: str, proof_id: str | None) -> None:
+    assert proof_id_of(key) == proof_id
+
+
+def test_names_that_are_no_utf8_are_written_out() -> None:
+    assert printable("caf\udce9") == r"caf\xe9"

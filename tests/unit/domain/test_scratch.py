@@ -14,6 +14,8 @@ from flykeep.domain.scratch import (
     ScratchRule,
     freshest,
     machine_name,
+    newest_restorable_snapshot,
+    plan_empty_scratch,
     plan_scratch,
     size_gb,
     volume_name,
@@ -95,3 +97,24 @@ def test_the_newest_finished_snapshot_is_read_unless_it_is_too_old() -> None:
     assert newest.id == "vs_new"
     assert freshest(rows, now=NOW, max_age=HOUR) is None
     assert freshest((), now=NOW, max_age=timedelta.max) is None
+
+
+@pytest.mark.parametrize(("content_gib", "size"), [(0, 1), (1, 2), (10, 12)])
+def test_an_empty_volume_has_room_for_what_comes_onto_it(content_gib: int, size: int) -> None:
+    rule = ScratchRule(None, max_volume_gb=12, max_workers=1, regions=("ams", "fra"))
+    plan = plan_empty_scratch(
+        rule, target_app=AppName("a"), region="fra", content_bytes=content_gib << 30, entries=100, run_id=RunId("r")
+    )
+    assert (plan.app, plan.snapshot_id, plan.size_gb, plan.regions) == ("a", None, size, ("fra", "ams"))
+
+
+def test_an_empty_volume_that_would_be_too_large_is_refused() -> None:
+    rule = ScratchRule(AppName("scratch"), max_volume_gb=12, max_workers=1)
+    with pytest.raises(RefusalError, match="max_volume_gb is 12"):
+        plan_empty_scratch(
+            rule, target_app=AppName("a"), region="fra", content_bytes=12 << 30, entries=1, run_id=RunId("r")
+        )
+
+
+def test_a_volume_without_a_dated_snapshot_has_none_to_restore() -> None:
+    assert newest_restorable_snapshot([snapshot("a", created_at=None)]) is None

@@ -25,6 +25,10 @@ class Ed25519Signer:
     def public_hex(self) -> str:
         return self._public_hex
 
+    def trusting(self, public_keys: Iterable[str]) -> Ed25519Signer:
+        """The same key, trusting these too."""
+        return Ed25519Signer(self._key, trusted=self._trusted | frozenset(public_keys))
+
     def sign(self, data: bytes) -> str:
         return self._key.sign(data).hex()
 
@@ -32,13 +36,13 @@ class Ed25519Signer:
         """Raises SignatureError unless a trusted key signed exactly these bytes."""
         if signer_hex not in self._trusted:
             raise SignatureError(
-                "The manifest was signed by a key this flykeep does not trust.", facts={"signer": signer_hex}
+                "The document was signed by a key this flykeep does not trust.", facts={"signer": signer_hex}
             )
         try:
             public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signer_hex))
             public.verify(bytes.fromhex(signature_hex), data)
         except (InvalidSignature, ValueError) as error:
             raise SignatureError(
-                "The manifest's signature does not fit its bytes: it was altered after it was written.",
+                "The signature does not fit the document's bytes: it was altered after it was written.",
                 facts={"signer": signer_hex},
             ) from error

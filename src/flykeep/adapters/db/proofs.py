@@ -46,6 +46,9 @@ class SqlProofs:
         row = await self._do.row(select(proofs).where(proofs.c.id == proof_id))
         return None if row is None else _proof(row)
 
+    async def proof_ids(self) -> frozenset[ProofId]:
+        return frozenset(ProofId(row.id) for row in await self._do.rows(select(proofs.c.id)))
+
 
 def _proof(row: Row[Any]) -> RecordedProof:
     return RecordedProof(row.proof, row.signer, row.recorded_at)

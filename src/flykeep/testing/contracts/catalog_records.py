@@ -152,6 +152,7 @@ async def proofs_come_back_exactly_newest_first_and_by_outcome(catalog: Catalog)
         assert await tx.proofs(LINEAGE, is_passed=False) == (failed,)
         assert await tx.proof(old.proof.proof_id) == replace(old, recorded_at=after(9))
         assert await tx.proofs(OTHER_LINEAGE) == ()
+        assert await tx.proof_ids() == {"p1", "p2", "p3"}
         await tx.forget_lineage(LINEAGE)
         assert await tx.proofs(LINEAGE) == ()
 

@@ -44,6 +44,7 @@ extends = "production"
 timezone = "UTC"
 snapshot = {{ cron = "0 3 * * *", max_age = "26h", retention_days = 5 }}
 export = {{ cron = "0 4 * * 0", max_age = "8d", source = "ssh" }}
+drill = {{ cron = "never", max_age = "never" }} # by hand: flykeep drill TARGET
 
 [[policies.standard.copies]]
 store = "offsite"
