@@ -145,8 +145,9 @@ class Doctor:
         finally:
             if not bound.traits.are_deletes_refused:
                 await store.delete(key)
+        stays = f"; {key} stays, for deletes are refused" if bound.traits.are_deletes_refused else ""
         place = "; on the platform: lost together with the Fly account" if bound.traits.is_on_platform else ""
-        return f"writable, readable, refuses to overwrite{place}"
+        return f"writable, readable, refuses to overwrite{stays}{place}"
 
     @staticmethod
     async def _expect_refusal(store: Store, key: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 from flykeep.adapters.system import SystemClock, SystemIds
 from flykeep.bootstrap import open_application
 from flykeep.domain.errors import StateError, StoreError, StorePreconditionError
+from flykeep.domain.stores import StoreTraits
 from flykeep.jobs import doctor
 from flykeep.jobs.doctor import Doctor, Examined
 from flykeep.jobs.export import BoundStore
@@ -22,6 +23,7 @@ from flykeep.ports.store import StoreOrder, StoreType
 from flykeep.settings import load_settings
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.serve import FlySim
+from flykeep.testing.stores import MemoryStore
 from tests.integration.jobs.workplace import APP, TARGET, one_volume
 
 SSH = f"ssh {TARGET}"
@@ -174,6 +176,19 @@ async def test_what_is_wrong_with_a_store_is_told_and_its_probe_removed(
     else:
         assert (found.error or "").startswith(words)
     assert odd.objects == {}
+
+
+async def test_a_store_on_the_platform_and_one_without_deletes_are_told_as_such(tmp_path: Path) -> None:
+    order, traits = StoreOrder(name="odd", type=StoreType.DIRECTORY, path="/nowhere"), StoreTraits
+    async with surgery(tmp_path) as (_, examiner):
+        stores = {
+            "bought": BoundStore(MemoryStore(), order, traits(is_on_platform=True)),
+            "kept": BoundStore(kept := MemoryStore(), order, traits(are_deletes_refused=True)),
+        }
+        found = by_subject(await replace(examiner, stores=stores).examine())
+    assert "lost together with the Fly account" in found["store bought"].detail
+    (probe,) = await kept.list("")
+    assert f"{probe.key} stays" in found["store kept"].detail
 
 
 class LostCatalog:
