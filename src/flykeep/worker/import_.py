@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flykeep.adapters.shells.fed import EndedEarlyError, FedCommand
 from flykeep.adapters.shells.running import Ended, RunningCommand
@@ -22,7 +22,7 @@ from flykeep.ports.importing import ImportOrder, ImportResult, PlaceOrder, Place
 from flykeep.worker.channel import Channel, Flow
 from flykeep.worker.import_selection import Survey, survey
 from flykeep.worker.import_source import TarInput, open_input
-from flykeep.worker.index_spool import IndexSpool
+from flykeep.worker.index_spool import EntryList
 from flykeep.worker.machine import Machine
 from flykeep.worker.placing import held_record, mark_staged_script, placing_script, read_placed
 from flykeep.worker.receiving import (
@@ -62,13 +62,13 @@ class Import:
             source = open_input(
                 self._order.source, mount=self._order.directory, flow=self._flow, reporter=self._reporter
             )
-            with OpenSsh.open(self._order.access) as ssh, closing(IndexSpool()) as spool:
+            with OpenSsh.open(self._order.access) as ssh, closing(EntryList()) as spool:
                 return self._run(ssh, source, spool)
         except BaseException as error:
             self._flow.fail(error)
             raise
 
-    def _run(self, ssh: OpenSsh, source: TarInput, spool: IndexSpool) -> ImportResult:
+    def _run(self, ssh: OpenSsh, source: TarInput, spool: EntryList) -> ImportResult:
         """Each connection is opened one step before its own, for that takes a while."""
         order = self._order
         machine = Machine(ssh, flow=self._flow, stall_s=order.stall_timeout_s)
@@ -172,7 +172,7 @@ class _Relay:
     def begin(self, header: TarHeader) -> None:
         entry = header.entry
         self._expected = next(self._judged, None)
-        if self._expected is None or replace(self._expected, sha256=None) != entry:
+        if self._expected is None or not _is_same_header(self._expected, entry):
             raise _other_than_judged(entry)
         self._is_sent = self._found.is_sent(entry)
         if self._is_sent:
@@ -221,6 +221,20 @@ def place(order: PlaceOrder, *, flow: Flow) -> PlaceResult:
         ended = machine.run(placing_script(order.directory, order.run_id, order.placing), pieces.append)
         placed = read_placed(b"".join(pieces), code=ended.code, stderr=ended.stderr, directory=order.directory)
     return PlaceResult(placed)
+
+
+def _is_same_header(judged: IndexEntry, found: IndexEntry) -> bool:
+    """All but the digest, which the machine compares."""
+    return (
+        judged.path == found.path
+        and judged.offset == found.offset
+        and judged.type is found.type
+        and judged.size_bytes == found.size_bytes
+        and judged.mode == found.mode
+        and (judged.uid, judged.gid) == (found.uid, found.gid)
+        and judged.mtime_s == found.mtime_s
+        and judged.link_target == found.link_target
+    )
 
 
 def _refused_by_tar(ended: Ended) -> SshError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flykeep.domain.artifact import EntryType, IndexEntry
 from flykeep.domain.errors import NotFoundError, RefusalError
-from flykeep.worker.index_spool import IndexSpool
+from flykeep.worker.index_spool import EntryList
 from flykeep.worker.placing import OLD_PREFIX, STAGED_PREFIX
 from flykeep.worker.receiving import require_room, room_for
 from flykeep.worker.remote_tar import shown
@@ -62,7 +62,7 @@ class Survey:
 
 
 def survey(
-    entries: Iterable[IndexEntry], paths: Sequence[str], spool: IndexSpool, *, free_bytes: int, directory: str
+    entries: Iterable[IndexEntry], paths: Sequence[str], spool: EntryList, *, free_bytes: int, directory: str
 ) -> Survey:
     """Go through every judged entry and keep it in `spool`.
 

@@ -12,6 +12,7 @@ from flykeep.domain.artifact_index import decode_entry, encode_entry, encode_hea
 _BUFFER_BYTES = 256 << 10
 _FRAME_BYTES = 1 << 62  # one frame
 _LEVEL = 3
+_IN_MEMORY = 20_000  # about 10 MB
 
 
 class IndexSpool:
@@ -56,6 +57,33 @@ class IndexSpool:
         self._file.seek(0)
         while chunk := self._file.read(_BUFFER_BYTES):
             yield chunk
+
+
+class EntryList:
+    """Entries to go through again: the first in memory, what is more than that on disk."""
+
+    def __init__(self, *, in_memory: int = _IN_MEMORY) -> None:
+        self._in_memory = in_memory
+        self._first: list[IndexEntry] = []
+        self._rest = IndexSpool()
+
+    def add(self, entry: IndexEntry) -> None:
+        if len(self._first) < self._in_memory:
+            self._first.append(entry)
+        else:
+            self._rest.add(entry)
+
+    def seal(self) -> None:
+        """No more entries; needed before any is read back."""
+        self._rest.seal()
+
+    def entries(self) -> Iterator[IndexEntry]:
+        """Every entry again, in order; one reader at a time."""
+        yield from self._first
+        yield from self._rest.entries()
+
+    def close(self) -> None:
+        self._rest.close()
 
 
 def lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
