@@ -15,6 +15,7 @@ from flykeep.domain.errors import AmbiguousTargetError, TargetNotFoundError
 from flykeep.domain.fly import Inventory, Machine, Volume
 from flykeep.domain.ids import AppName, LineageId, MachineId, VolumeId, VolumeName
 from flykeep.domain.policy import TargetRule
+from flykeep.domain.scratch import is_temporary
 from flykeep.domain.target import Lineage, TargetRef
 
 
@@ -57,9 +58,9 @@ def resolve_lineages(
 ) -> LineagePlan:
     """Give every live, protected volume its lineage: a known one, or a new one with an id of `new_id`.
 
-    Volumes on their way out are not seen. `known` may hold retired lineages: they keep the volumes they have had and
-    stay retired, while a new volume of that name begins a lineage of its own. Resolving the same inventory again
-    changes nothing.
+    Volumes on their way out are not seen, nor those flykeep made for one run. `known` may hold retired lineages: they
+    keep the volumes they have had and stay retired, while a new volume of that name begins a lineage of its own.
+    Resolving the same inventory again changes nothing.
     """
     sightings = _sightings(inventory)
     owners = _match(known, sightings, is_complete=inventory.is_complete)
@@ -154,7 +155,7 @@ class _Sighting:
 
 def _sightings(inventory: Inventory) -> tuple[_Sighting, ...]:
     live = sorted(
-        (volume for volume in inventory.volumes if not volume.is_leaving),
+        (volume for volume in inventory.volumes if not (volume.is_leaving or is_temporary(volume.name))),
         key=lambda volume: (volume.app, volume.name, volume.created_at, volume.id),
     )
     machines = {machine.id: machine for machine in inventory.machines}

@@ -21,6 +21,7 @@ _ENTRY_BYTES = 8 << 10  # a block for its end, an inode, a name
 _FILESYSTEM_BYTES = 256 << 20
 _RUN_ID_TAIL = 20  # a run id begins with its time, and what follows tells two of them apart
 _ATTEMPTS_AT_MOST = 99_999
+_VOLUME_NAME = re.compile(rf"{VOLUME_PREFIX}[a-z0-9_]{{{_RUN_ID_TAIL}}}_[1-9][0-9]{{0,4}}")
 
 CLOCK_TOLERANCE = timedelta(minutes=2)
 """How far Fly's clock may be behind ours."""
@@ -79,6 +80,11 @@ def volume_name(run_id: RunId, number: int) -> str:
         raise RefusalError(f"a run makes at most {_ATTEMPTS_AT_MOST} temporary volumes")
     tail = re.sub(r"[^a-z0-9]", "_", run_id.lower())[-_RUN_ID_TAIL:]
     return f"{VOLUME_PREFIX}{tail}_{number}"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a volume of this name was made for one run, by this flykeep or another."""
+    return _VOLUME_NAME.fullmatch(name) is not None
 
 
 def machine_name(run_id: RunId, number: int) -> str:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from flykeep.domain.errors import AmbiguousTargetError, TargetNotFoundError
 from flykeep.domain.fly import GONE_VOLUME_STATES, Inventory, Volume
-from flykeep.domain.ids import AppName, MachineId, VolumeId, VolumeName
+from flykeep.domain.ids import AppName, MachineId, RunId, VolumeId, VolumeName
 from flykeep.domain.lineages import LineagePlan, primary_ids, resolve_lineages, resolve_target, retired_target, rule_of
 from flykeep.domain.policy import TargetRule
 from flykeep.domain.presets import PRODUCTION
+from flykeep.domain.scratch import volume_name
 from flykeep.domain.target import Lineage, TargetRef
 from tests.unit.domain.builders import DAY, HOUR, NOW, counted_ids, inventory, lineage, machine, volume
 
@@ -28,6 +29,14 @@ def resolve(
 
 def merged(known: tuple[Lineage, ...], plan: LineagePlan) -> tuple[Lineage, ...]:
     return tuple(({one.id: one for one in known} | {one.id: one for one in plan.saved}).values())
+
+
+def test_a_volume_made_for_one_run_is_neither_a_target_nor_unprotected() -> None:
+    temporary = volume("vol_t", name=VolumeName(volume_name(RunId("01M89JCGC7EJ71Y2AP6JQXZKMX"), 1)), machine=None)
+    look_alike = volume("vol_x", name=VolumeName("fk_look_alike"), machine=None)
+    plan = resolve((), inventory(volume(), temporary, look_alike, machines=(machine(),)), rules=())
+    assert {one.id for one in plan.unprotected} == {"vol_1", "vol_x"}
+    assert {state.volume.id for state in resolve((), inventory(temporary, look_alike)).current} == {"vol_x"}
 
 
 def test_a_new_volume_begins_a_lineage_with_its_machine() -> None:

@@ -13,6 +13,7 @@ from flykeep.domain.scratch import (
     ScratchPlan,
     ScratchRule,
     freshest,
+    is_temporary,
     machine_name,
     newest_restorable_snapshot,
     plan_empty_scratch,
@@ -36,6 +37,14 @@ def plan(**changes: object) -> ScratchPlan:
 def test_every_name_is_one_that_fly_takes(run_id: str, number: int) -> None:
     assert re.fullmatch(r"[a-z0-9_]{1,30}", volume_name(RunId(run_id), number))
     assert re.fullmatch(r"[a-z0-9-]{1,63}", machine_name(RunId(run_id), number))
+    assert is_temporary(volume_name(RunId(run_id), number))
+
+
+@pytest.mark.parametrize(
+    "name", ["fk_look_alike", "fk_data", "data", "fk_01m89jcgc7ej71y2ap6j_0", "xfk_01m89jcgc7ej71y2ap6j_1"]
+)
+def test_no_other_name_is_taken_for_a_temporary_one(name: str) -> None:
+    assert not is_temporary(name)
 
 
 @given(st.integers(1, 99_999), st.integers(1, 99_999))
