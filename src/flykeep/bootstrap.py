@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -56,6 +55,7 @@ from flykeep.jobs.restarting import Restarter
 from flykeep.jobs.retention import RetentionPlanner
 from flykeep.jobs.retire import RetireJob
 from flykeep.jobs.runner import Jobs, OrgJob, Runner, TargetJob
+from flykeep.jobs.sampled_verification import SampledVerification
 from flykeep.jobs.scratch import Scratch
 from flykeep.jobs.scratch_sweep import ScratchSweep
 from flykeep.jobs.settle import Settler
@@ -76,10 +76,10 @@ from flykeep.ports.plugin import NotifierDeps
 from flykeep.ports.scratch import ScratchFly
 from flykeep.ports.store import Store
 from flykeep.ports.worker import CompressionOrder
-from flykeep.settings import Compression, Settings
+from flykeep.settings import Settings
+from flykeep.settings.machine import compression_threads
 
-_FRUGAL_BELOW_BYTES = 640 << 20
-_MOST_THREADS = 2
+_TargetJobs = dict[JobKind, TargetJob]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def _assemble(
     workers = LocalWorkers(clock=clock)
     settler = Settler(catalog, clock, keys.signer)
     state_writer = _state_writer(settings, keys, catalog, plain_stores)
-    facts = FactReader(fly, catalog, clock, settings.drill_means.obstacle)
+    facts = FactReader(fly, catalog, clock, settings.drill_means.obstacle, settings.verify.max_age)
     book = ProofBook(catalog, clock, plain_stores, keys.signer.trusting(settings.drill.trusted_signers))
     check = CheckJob(facts, catalog, clock, ids, settings.targets, settings.fly.org, alerting, state_writer, book)
     near = _Neighbours(fly, access, workers, catalog, clock)
@@ -193,10 +193,10 @@ def _assemble(
     work = _export_settings(settings)
     source = _snapshot_source(settings, scratch, snapshot, catalog, clock)
     export = ExportJob(fly, access, workers, stores, catalog, clock, ids, keys.signer, keys.index_key, work, source)
-    kinds: dict[JobKind, TargetJob] = {JobKind.SNAPSHOT: snapshot, JobKind.EXPORT: export}
-    kinds[JobKind.IMPORT] = importing.job
+    verify, get = _reading(settings, keys, stores, near)
+    kinds: _TargetJobs = {JobKind.SNAPSHOT: snapshot, JobKind.EXPORT: export, JobKind.IMPORT: importing.job}
     located = _located(kinds, fly, check) | {JobKind.DRILL: drill}  # an artifact's drill asks nothing of Fly
-    jobs = Jobs(for_target=located, for_org=_for_org(check, reconcile, prune, retire))
+    jobs = Jobs(for_target=located, for_org=_for_org(check, reconcile, prune, retire, verify, settings))
     runner = Runner(catalog, clock, settings.targets, jobs)
     return Application(
         settings=settings,
@@ -217,8 +217,8 @@ def _assemble(
         import_planner=importing.planner,
         prune=prune,
         doctor=_doctor(settings, stores, notifiers, near, ids),
-        verify=_verify(settings, keys, stores, near),
-        get=_get(settings, keys, stores, near),
+        verify=verify,
+        get=get,
     )
 
 
@@ -254,21 +254,26 @@ def _notifiers(settings: Settings, clock: Clock) -> dict[str, Notifier]:
     }
 
 
-def _verify(settings: Settings, keys: StateKeys, stores: Mapping[str, BoundStore], near: _Neighbours) -> VerifyJob:
+def _reading(
+    settings: Settings, keys: StateKeys, stores: Mapping[str, BoundStore], near: _Neighbours
+) -> tuple[VerifyJob, GetJob]:
     settler = Settler(near.catalog, near.clock, keys.signer)
-    identity, deadline = _identity(settings), settings.worker.deadline
-    return VerifyJob(
-        near.workers, stores, near.catalog, near.clock, settler, keys.index_key, identity, deadline, is_for_any
-    )
+    key, identity, deadline = keys.index_key, _identity(settings), settings.worker.deadline
+    get = GetJob(near.workers, ArtifactStores(stores, settler), key, identity, deadline)
+    known = near.catalog, near.clock, settler
+    return VerifyJob(near.workers, stores, *known, key, identity, deadline, is_for_any), get
 
 
-def _get(settings: Settings, keys: StateKeys, stores: Mapping[str, BoundStore], near: _Neighbours) -> GetJob:
-    artifacts = ArtifactStores(stores, Settler(near.catalog, near.clock, keys.signer))
-    return GetJob(near.workers, artifacts, keys.index_key, _identity(settings), settings.worker.deadline)
-
-
-def _for_org(check: CheckJob, reconcile: ReconcileJob, prune: PruneJob, retire: RetireJob) -> dict[JobKind, OrgJob]:
-    return {JobKind.CHECK: check, JobKind.RECONCILE: reconcile, JobKind.PRUNE: prune, JobKind.RETIRE: retire}
+def _for_org(
+    check: CheckJob, reconcile: ReconcileJob, prune: PruneJob, retire: RetireJob, verify: VerifyJob, settings: Settings
+) -> dict[JobKind, OrgJob]:
+    return {
+        JobKind.CHECK: check,
+        JobKind.RECONCILE: reconcile,
+        JobKind.PRUNE: prune,
+        JobKind.RETIRE: retire,
+        JobKind.VERIFY: SampledVerification(verify, settings.verify.budget_bytes),
+    }
 
 
 def _located(jobs: Mapping[JobKind, TargetJob], fly: Fly, check: CheckJob) -> dict[JobKind, TargetJob]:
@@ -287,7 +292,7 @@ def _recipients(notifiers: Mapping[str, Notifier]) -> tuple[Recipient, ...]:
 def _export_settings(settings: Settings) -> ExportSettings:
     return ExportSettings(
         recipients=settings.encryption.recipients,
-        compression=CompressionOrder(level=settings.worker.level, threads=_threads(settings.worker.compression)),
+        compression=CompressionOrder(level=settings.worker.level, threads=compression_threads(settings.worker)),
         deadline=settings.worker.deadline,
         stall_timeout=settings.worker.stall_timeout,
         flykeep_version=__version__,
@@ -375,17 +380,6 @@ def _importing(settings: Settings, keys: StateKeys, stores: Mapping[str, BoundSt
         planner=planner,
         sweep=ImportSweep(catalog, log, planner, mover, settings.targets),
     )
-
-
-def _threads(compression: Compression) -> int:
-    """0 on one core or a machine of 512 MB: threads there cost memory and win nothing."""
-    if compression is Compression.FRUGAL:
-        return 0
-    cores = len(os.sched_getaffinity(0))
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if compression is Compression.AUTO and (cores < 2 or memory_bytes < _FRUGAL_BELOW_BYTES):
-        return 0
-    return min(cores, _MOST_THREADS)
 
 
 def _identity(settings: Settings) -> Callable[[], str | None]:

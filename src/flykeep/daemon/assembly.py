@@ -36,6 +36,7 @@ async def run_daemon(application: Application) -> None:
                     jitter_window=settings.daemon.jitter,
                     prune_schedule=settings.retention.schedule,
                     can_drill=settings.drill_means.obstacle is None,
+                    verify_schedule=settings.verify.schedule,
                 ),
                 executor=Executor(
                     application.catalog,

@@ -14,7 +14,7 @@ from flykeep.domain.ids import LineageId, RunId
 from flykeep.domain.lineages import primary_ids, rule_of
 from flykeep.domain.policy import JobKind, Policy, Schedule, TargetRule, is_retention_wanted
 from flykeep.domain.run import Outcome, Run, RunState, Slot, Step
-from flykeep.domain.target import ORG_LINEAGE, Lineage
+from flykeep.domain.target import ORG_LINEAGE, STORES_LINEAGE, Lineage
 from flykeep.ports.catalog import Catalog, NewestSlot, Pause, Transaction
 from flykeep.ports.clock import Clock, IdSource
 
@@ -47,6 +47,7 @@ class Ticker:
     jitter_window: timedelta
     prune_schedule: Schedule | None = None
     can_drill: bool = False  # whether a restore can be rehearsed here
+    verify_schedule: Schedule | None = None
 
     async def tick(self) -> int:
         """Make every run that is due and not yet there, in one transaction; returns how many were made."""
@@ -77,6 +78,8 @@ class Ticker:
         ]
         if self.prune_schedule is not None and is_retention_wanted(self.rules):
             duties.append(Duty(JobKind.PRUNE, ORG_LINEAGE, self.prune_schedule, since, timedelta(0)))
+        if self.verify_schedule is not None:
+            duties.append(Duty(JobKind.VERIFY, STORES_LINEAGE, self.verify_schedule, since, self.jitter_window))
         return duties
 
     def _target_duties(self, lineages: Sequence[Lineage]) -> list[Duty]:

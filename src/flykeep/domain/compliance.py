@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from flykeep.domain.artifact import Artifact
 from flykeep.domain.compliance_drill import drill_findings
 from flykeep.domain.compliance_export import export_findings, is_export_wanted, newest_restorable
 from flykeep.domain.compliance_snapshot import newest_restorable_at, snapshot_findings
+from flykeep.domain.compliance_verification import VerificationFacts, verification_findings
 from flykeep.domain.compliance_volume import gone_finding, volume_findings
 from flykeep.domain.findings import Compliance, Finding, FindingCode, Proven, Severity, Subject, Verdict
 from flykeep.domain.fly import Machine, Volume, VolumeSnapshot
@@ -48,6 +49,7 @@ class LineageFacts:
     machine: Machine | None
     snapshots: tuple[VolumeSnapshot, ...] | None
     artifacts: tuple[Artifact, ...] = ()
+    verification: VerificationFacts = field(default_factory=VerificationFacts)
     pause: PauseFact | None = None
     last_runs: tuple[Run, ...] = ()
     last_conclusive: Compliance | None = None
@@ -112,6 +114,7 @@ def _conclusive(facts: LineageFacts, policy: Policy, *, now: datetime) -> Compli
         lineage=facts.lineage,
         now=now,
     )
+    findings += verification_findings(subject, facts.artifacts, facts.verification, now=now)
     findings += _run_findings(subject, facts)
     if not policy.is_alarming:
         findings = [replace(finding, severity=Severity.INFO) for finding in findings]

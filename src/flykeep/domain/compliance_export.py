@@ -76,17 +76,11 @@ def _not_restorable(subject: Subject, artifacts: tuple[Artifact, ...], *, newest
     # What a person asked for in parts says nothing about the exports that the policy wants.
     whole = (artifact for artifact in artifacts if not artifact.manifest.is_partial)
     latest = max(whole, key=_begun_at, default=None)
-    if latest is None or (newest is not None and _begun_at(newest) >= _begun_at(latest)):
-        return None
-    if latest.is_failed:
-        reason = "did not pass its verification"
-        next_step = f"flykeep artifact verify {latest.export_id}; then flykeep export {subject.label}"
-    else:
-        databases = ", ".join(latest.manifest.open_databases)
-        reason = f"was read while SQLite was writing ({databases})"
-        next_step = (
-            "give the target a before_export hook that makes its databases consistent, or export from a snapshot"
-        )
+    if latest is None or latest.is_failed or (newest is not None and _begun_at(newest) >= _begun_at(latest)):
+        return None  # what failed its verification is a finding of its own
+    databases = ", ".join(latest.manifest.open_databases)
+    reason = f"was read while SQLite was writing ({databases})"
+    next_step = "give the target a before_export hook that makes its databases consistent, or export from a snapshot"
     return Finding(
         code=FindingCode.EXPORT_NOT_RESTORABLE,
         severity=Severity.WARNING,

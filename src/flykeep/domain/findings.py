@@ -45,6 +45,8 @@ class FindingCode(StrEnum):
     DRILL_STALE = "drill.stale"
     DRILL_IMPOSSIBLE = "drill.impossible"
     PROOF_REFUSED = "proof.refused"
+    ARTIFACT_FAILED = "artifact.failed"
+    VERIFICATION_OVERDUE = "verification.overdue"
     RUN_FAILED = "run.failed"
     FLY_UNREACHABLE = "fly.unreachable"
     FLY_INCOMPLETE = "fly.incomplete"

@@ -30,6 +30,8 @@ HEADLINES = {
     FindingCode.EXPORT_MISSING: "there is no restorable export",
     FindingCode.EXPORT_STALE: "the newest export is too old",
     FindingCode.EXPORT_NOT_RESTORABLE: "the newest export does not count",
+    FindingCode.ARTIFACT_FAILED: "a stored artifact is not what was written",
+    FindingCode.VERIFICATION_OVERDUE: "stored artifacts were not verified for long",
     FindingCode.EXPORT_COPY_MISSING: "a store lacks the newest export",
     FindingCode.EXPORT_ON_PLATFORM: "exports stay on the platform",
     FindingCode.STORE_CREATE_IGNORED: "a store lets creates overwrite",

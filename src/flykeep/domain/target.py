@@ -11,6 +11,9 @@ from flykeep.domain.ids import AppName, LineageId, MachineId, VolumeId, VolumeNa
 ORG_LINEAGE = LineageId("org")
 """The lineage of work that concerns the whole organization: checks and reconciliations."""
 
+STORES_LINEAGE = LineageId("stores")
+"""The lineage of work on all stores that takes long: verifications. Checks go on meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class TargetRef:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from flykeep.domain.compliance import LineageFacts, PauseFact
+from flykeep.domain.compliance_verification import VerificationFacts
 from flykeep.domain.errors import FlyError, FlyNotFoundError
 from flykeep.domain.findings import Compliance
 from flykeep.domain.fly import Inventory, Machine, Volume, VolumeSnapshot
@@ -17,6 +18,7 @@ from flykeep.domain.lineages import LineagePlan, LineageState, primary_ids
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Run
 from flykeep.domain.target import Lineage
+from flykeep.jobs.verify import failure_reasons
 from flykeep.ports.catalog import Catalog, Pause, RecordedSnapshot, Transaction
 from flykeep.ports.clock import Clock
 from flykeep.ports.fly import InventoryReader, SnapshotReader
@@ -52,6 +54,7 @@ class FactReader:
     catalog: Catalog
     clock: Clock
     drill_obstacle: str | None = None  # why no restore can be rehearsed here
+    verify_max_age: timedelta | None = None
 
     async def read(self, plan: LineagePlan) -> dict[LineageId, Reading]:
         """One reading per current lineage, side by side; a target that can't be read does not stop the others."""
@@ -138,6 +141,7 @@ class FactReader:
         self, tx: Transaction, lineage: Lineage, reading: Reading, last: Compliance | None
     ) -> LineageFacts:
         recorded = await tx.recorded_snapshots(lineage.id)
+        artifacts = tuple(await tx.artifacts(lineage.id))
         # Of a volume that is not listed any more, the catalog still knows what could be restored.
         remembered = tuple(row.snapshot for row in recorded) if reading.volume is None else None
         return LineageFacts(
@@ -146,7 +150,8 @@ class FactReader:
             volume=reading.volume,
             machine=reading.machine,
             snapshots=reading.snapshots if reading.volume is not None else remembered,
-            artifacts=tuple(await tx.artifacts(lineage.id)),
+            artifacts=artifacts,
+            verification=VerificationFacts(self.verify_max_age, await failure_reasons(tx, artifacts)),
             last_runs=await _last_runs(tx, lineage.id),
             last_conclusive=last if last and last.is_conclusive else None,
             proven_snapshot_at=recorded[0].snapshot.created_at if recorded else None,

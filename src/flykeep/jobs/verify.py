@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,11 +10,12 @@ from typing import Literal
 
 from flykeep.domain.artifact import Artifact, IndexEntry
 from flykeep.domain.errors import ConfigError, IntegrityError, StoreNotFoundError
+from flykeep.domain.ids import ExportId
 from flykeep.domain.verification import Level, after_failure, after_success
 from flykeep.jobs.authentic import ArtifactStores
 from flykeep.jobs.export import BoundStore
 from flykeep.jobs.settle import Settler
-from flykeep.ports.catalog import Catalog
+from flykeep.ports.catalog import Catalog, Transaction
 from flykeep.ports.clock import Clock
 from flykeep.ports.crypto import IndexKey
 from flykeep.ports.worker import IndexOrder, Progress, VerifyOrder, VerifyResult, Workers
@@ -60,7 +61,7 @@ class VerifyJob:
         try:
             result = await self._verify(artifact, level, on_progress)
         except (IntegrityError, StoreNotFoundError) as error:
-            await self._remember(after_failure(artifact, Level(level), now=self.clock.now()))
+            await self._remember(after_failure(artifact, Level(level), now=self.clock.now()), reason=error.message)
             if isinstance(error, StoreNotFoundError):
                 raise IntegrityError(
                     "an object of the artifact is missing", facts={"export_id": artifact.export_id, **error.facts}
@@ -134,6 +135,19 @@ class VerifyJob:
         """The daemon's own key; beside it the operator's, for indexes that an earlier daemon's key was to open."""
         return "\n".join(key for key in (self.index_key.identity(), identity) if key)
 
-    async def _remember(self, artifact: Artifact) -> None:
+    async def _remember(self, artifact: Artifact, *, reason: str | None = None) -> None:
         async with self.catalog.transaction() as tx:
             await tx.record_artifact(artifact)
+            if reason is not None:
+                await tx.save_note(_note(artifact), reason)
+
+
+async def failure_reasons(tx: Transaction, artifacts: Iterable[Artifact]) -> dict[tuple[ExportId, str], str]:
+    """Why the failed ones among them failed, as far as it was noted."""
+    failed = [artifact for artifact in artifacts if artifact.is_failed]
+    reasons = {(artifact.export_id, artifact.store): await tx.note(_note(artifact)) for artifact in failed}
+    return {key: reason for key, reason in reasons.items() if reason is not None}
+
+
+def _note(artifact: Artifact) -> str:
+    return f"verification_failed:{artifact.store}:{artifact.export_id}"

@@ -22,6 +22,7 @@ from flykeep.settings.model import (
     S3StoreTable,
     ScratchTable,
     StateTable,
+    VerifyTable,
 )
 from flykeep.settings.origins import Origins, dotted
 from flykeep.settings.refusals import unknown_name
@@ -44,6 +45,7 @@ from flykeep.settings.values import (
     Settings,
     StateSettings,
     StoreSettings,
+    VerifySettings,
     WorkerSettings,
 )
 
@@ -74,6 +76,7 @@ def assemble(model: FileModel, *, origins: Origins, environ: Mapping[str, str]) 
         ),
         drill=_drill(model),
         retention=_retention(model.retention),
+        verify=_verify(model.verify),
         daemon=_daemon(model, problems),
         notifiers=_notifiers(model),
         policies=policies,
@@ -194,6 +197,11 @@ def _drill(model: FileModel) -> DrillSettings:
 def _retention(table: RetentionTable) -> RetentionSettings:
     schedule = None if table.cron == NEVER else Schedule(table.cron)
     return RetentionSettings(schedule=schedule, max_delete_share=table.max_delete_share)
+
+
+def _verify(table: VerifyTable) -> VerifySettings:
+    schedule = None if table.cron == NEVER else Schedule(table.cron)
+    return VerifySettings(schedule, table.budget_gb * 10**9, table.max_age if schedule else None)
 
 
 def _daemon(model: FileModel, problems: _Problems) -> DaemonSettings:

@@ -33,6 +33,7 @@ def check_settings(settings: Settings, *, plugins: Mapping[str, NotifierPlugin] 
         *_check_notifiers(settings, plugins or {}),
         *_check_stores(settings),
         *_check_daemon(settings),
+        *_check_verify(settings),
         *_check_secrets(settings),
     ]
     order = list(Level)
@@ -173,6 +174,13 @@ def _check_daemon(settings: Settings) -> Iterator[Problem]:
                 path: Path = ("policies", name, kind, "max_age")
                 message = f"is not above {format_duration(interval)}, the time between two checks"
                 yield _problem(settings, Level.ERROR, path, message, "Check more often: daemon.check_every.")
+
+
+def _check_verify(settings: Settings) -> Iterator[Problem]:
+    table = settings.verify
+    if table.schedule is not None and table.max_age is not None and table.max_age <= longest_gap(table.schedule):
+        message = f"is not above {format_duration(longest_gap(table.schedule))}, the time between two verifications"
+        yield _problem(settings, Level.ERROR, ("verify", "max_age"), message, "Verify more often, or raise it.")
 
 
 def _check_secrets(settings: Settings) -> Iterator[Problem]:

@@ -154,6 +154,16 @@ class RetentionTable(Table):
     )
 
 
+class VerifyTable(Table):
+    """Stored artifacts are read again by turns, those first that nobody looked at for longest."""
+
+    cron: Cron = Field("30 3 * * 0", description='When artifacts are verified, in UTC; "never": by hand only.')
+    budget_gb: int = Field(20, ge=1, description="How much may be read each time; one artifact at least.")
+    max_age: Duration = Field(
+        "90d", validate_default=True, description="An artifact not verified for this long is a finding."
+    )
+
+
 class DaemonTable(Table):
     max_parallel_runs: int = Field(2, ge=1, le=64, description="Runs executed at the same time.")
     jitter: Duration = Field("5m", validate_default=True, description="Slots start up to this much later, by lineage.")
@@ -206,6 +216,7 @@ class FileModel(BaseSettings):
     worker: WorkerTable = Field(WorkerTable(), description="The byte path.")
     drill: DrillSettingsTable = Field(DrillSettingsTable(), description="Rehearsed restores.")
     retention: RetentionTable = Field(RetentionTable(), description="Removing what no keep rule keeps.")
+    verify: VerifyTable = Field(VerifyTable(), description="Reading stored artifacts again.")
     daemon: DaemonTable = Field(DaemonTable(), description="The loop.")
     notifiers: dict[Name, NotifierTable] = Field({}, description="Who is told.")
     policies: dict[Name, PolicyTable] = Field({}, description="What is wanted.")

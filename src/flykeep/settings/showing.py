@@ -23,7 +23,7 @@ from flykeep.settings.values import Settings
 DEFAULT = "default"
 REDACTED = "(redacted)"
 _SECRET_LOOKING = re.compile(r"token|passw|secret|key|credential|identity|auth", re.IGNORECASE)
-_PLAIN_TABLES = ("fly", "scratch", "state", "http", "encryption", "worker", "retention", "daemon")
+_PLAIN_TABLES = ("fly", "scratch", "state", "http", "encryption", "worker", "retention", "verify", "daemon")
 
 
 @dataclass(frozen=True, slots=True)

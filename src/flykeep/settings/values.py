@@ -173,6 +173,15 @@ class DaemonSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifySettings:
+    """`schedule` None means that nothing is verified unasked, and that nothing is overdue."""
+
+    schedule: Schedule | None
+    budget_bytes: int
+    max_age: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
 class NotifierSettings:
     """`table` is what the plugin's own model validates: the raw keys without `type`."""
 
@@ -202,6 +211,7 @@ class Settings:
     worker: WorkerSettings
     drill: DrillSettings
     retention: RetentionSettings
+    verify: VerifySettings
     daemon: DaemonSettings
     notifiers: tuple[NotifierSettings, ...]
     policies: Mapping[str, Policy]

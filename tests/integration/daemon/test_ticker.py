@@ -11,6 +11,7 @@ from flykeep.daemon.ticker import Ticker
 from flykeep.domain.ids import LineageId, MachineId
 from flykeep.domain.policy import CopyRule, ExportRule, JobKind, Policy, Schedule, SnapshotRule, TargetRule
 from flykeep.domain.run import Outcome, Run, RunState
+from flykeep.domain.target import STORES_LINEAGE
 from flykeep.ports.catalog import Pause
 from tests.integration.jobs.parts import Parts
 from tests.unit.domain.builders import lineage
@@ -47,6 +48,16 @@ async def test_a_tick_makes_each_owed_run_once(parts: Parts, ticker: Ticker) -> 
     (snapshot,) = await runs(parts, JobKind.SNAPSHOT)
     assert snapshot.slot.key == "2026-03-02T03:00:00Z"
     assert snapshot.state is RunState.PENDING
+
+
+async def test_stores_are_verified_on_a_schedule_of_their_own_beside_checks(parts: Parts, ticker: Ticker) -> None:
+    await ticker.tick()
+    weekly = replace(ticker, verify_schedule=Schedule("30 3 * * *"))
+    assert await weekly.tick() == 1
+    assert await weekly.tick() == 0
+    (run,) = await runs(parts, JobKind.VERIFY)
+    assert (run.lineage_id, run.slot.key) == (STORES_LINEAGE, "2026-03-02T03:30:00Z")
+    assert Schedule("30 3 * * *") in weekly.schedules()
 
 
 async def test_after_an_absence_the_newest_slot_runs_and_the_others_are_on_record(parts: Parts, ticker: Ticker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,13 +20,23 @@ from flykeep.adapters.system import SystemClock
 from flykeep.domain import layout, manifest
 from flykeep.domain.artifact import Artifact, Manifest, SignedManifest
 from flykeep.domain.compliance_export import newest_restorable
-from flykeep.domain.errors import ConfigError, IntegrityError, SignatureError
+from flykeep.domain.compliance_verification import VerificationFacts, verification_findings
+from flykeep.domain.errors import ConfigError, IntegrityError, SignatureError, StoreUnavailableError
+from flykeep.domain.findings import FindingCode, Subject
 from flykeep.domain.ids import AppName, ExportId, VolumeName
+from flykeep.domain.policy import JobKind
+from flykeep.domain.run import Outcome, RunState
+from flykeep.domain.target import STORES_LINEAGE
+from flykeep.domain.verification import stored_bytes
 from flykeep.jobs.authentic import ArtifactStores
 from flykeep.jobs.export import BoundStore
-from flykeep.jobs.verify import VerifyJob
+from flykeep.jobs.runner import Jobs, Runner
+from flykeep.jobs.sampled_verification import SampledVerification
+from flykeep.jobs.verify import VerifyJob, failure_reasons
 from flykeep.ports.crypto import Signer
+from flykeep.ports.store import Store
 from flykeep.ports.worker import Progress, VerifyOrder, VerifyResult
+from flykeep.testing.stores import MemoryStore
 from flykeep.worker.channel import Flow, StoppedError
 from flykeep.worker.report import Reporter
 from flykeep.worker.verify import Verification
@@ -63,10 +74,13 @@ class Kept:
     made: Made
     artifact: Artifact
     identity: str | None = str(OPERATOR)
+    outage: MemoryStore | None = None
 
     @property
     def bound(self) -> dict[str, BoundStore]:
-        return {"shelf": BoundStore(ObjectStore(self.made.order.store), self.made.order.store)}
+        order = self.made.order.store
+        stores: list[Store] = [ObjectStore(order), *([self.outage] if self.outage else [])]
+        return {store.name: BoundStore(store, order) for store in stores}
 
     @property
     def job(self) -> VerifyJob:
@@ -287,6 +301,70 @@ async def test_a_failure_stands_until_a_look_as_deep_succeeds(kept: Kept) -> Non
     assert not (await kept.remembered()).satisfies_rpo
     await kept.job.verify(await kept.remembered(), level="contents")
     assert (await kept.remembered()).satisfies_rpo
+
+
+async def sampled(kept: Kept, *, budget_bytes: int = 1 << 30) -> Outcome:
+    run = await kept.parts.claimed(kind=JobKind.VERIFY, lineage_id=STORES_LINEAGE)
+    runner = Runner(
+        kept.parts.catalog,
+        kept.parts.clock,
+        (),
+        Jobs(for_target={}, for_org={JobKind.VERIFY: SampledVerification(kept.job, budget_bytes)}),
+    )
+    return await runner.execute(run)
+
+
+async def test_a_sample_goes_as_deep_as_the_keys_allow_and_renews_when_it_was_verified(kept: Kept) -> None:
+    for identity, level in ((str(OPERATOR), "contents"), (None, "bytes")):
+        kept.identity = identity
+        await kept.parts.clock.sleep(timedelta(days=7))
+        outcome = await sampled(kept)
+        report = json.loads(outcome.result_json)
+        assert (outcome.state, [one["result"] for one in report["verified"]]) == (RunState.SUCCEEDED, [level])
+        assert report["bytes_read"] == stored_bytes(kept.artifact)
+        known = await kept.remembered()
+        assert (known.verified_level, known.verified_at) == (level, kept.parts.clock.now())
+
+
+async def test_a_failure_in_a_sample_is_an_incident_with_its_reason_and_counts_no_more(kept: Kept) -> None:
+    for _ in flipped(kept.path(kept.made.order.objects[0].key), range(5, 6)):
+        outcome = await sampled(kept)
+    assert outcome.state is RunState.DEGRADED
+    assert newest_restorable([await kept.remembered()]) is None
+
+    async with kept.parts.catalog.transaction() as tx:
+        reasons = await failure_reasons(tx, await tx.artifacts())
+    facts = VerificationFacts(None, reasons)
+    subject = Subject("lineage:x", "my-crocbot/crocbot_data")
+    (finding,) = verification_findings(subject, (await kept.remembered(),), facts, now=kept.parts.clock.now())
+    assert finding.code is FindingCode.ARTIFACT_FAILED
+    assert finding.summary.startswith("Not what was written, and no backup any more: X1 in shelf (the age stream")
+
+
+async def test_a_store_that_does_not_answer_is_unknown_and_no_failure(kept: Kept) -> None:
+    store = MemoryStore("shelf")
+    store.fail_with(StoreUnavailableError("not now"))
+    kept.outage = store
+    outcome = await sampled(kept)
+    assert outcome.state is RunState.FAILED  # and tried again, for nothing at all could be read
+    assert outcome.failure is not None
+    assert outcome.failure.code == "store.unavailable"
+    assert (await kept.remembered()) == kept.artifact
+
+
+async def test_one_store_that_does_not_answer_does_not_stop_the_others(kept: Kept) -> None:
+    other = replace(kept.artifact, store="gone")
+    async with kept.parts.catalog.transaction() as tx:
+        await tx.record_artifact(other)
+    kept.outage = MemoryStore("gone")
+    kept.outage.fail_with(StoreUnavailableError("not now"))
+    outcome = await sampled(kept)
+    report = json.loads(outcome.result_json)
+    assert outcome.state is RunState.DEGRADED
+    assert ([one["store"] for one in report["verified"]], [one["store"] for one in report["unknown"]]) == (
+        ["shelf"],
+        ["gone"],
+    )
 
 
 async def test_a_key_that_is_for_none_of_the_recipients_is_no_damage(kept: Kept) -> None:

@@ -183,7 +183,7 @@ async def test_an_old_export_is_stale_and_an_unrestorable_one_does_not_renew_it(
         for artifact in (old, failed):
             origin = replace(artifact.manifest.origin, lineage_id=lineage.id)
             await tx.record_artifact(replace(artifact, manifest=replace(artifact.manifest, origin=origin)))
-    assert await at.found() == {FindingCode.EXPORT_STALE, FindingCode.EXPORT_NOT_RESTORABLE}
+    assert await at.found() == {FindingCode.EXPORT_STALE, FindingCode.ARTIFACT_FAILED}
 
 
 async def test_a_failed_run_is_found_until_the_next_one_succeeds(at: Workplace) -> None:

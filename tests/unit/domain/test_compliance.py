@@ -241,7 +241,7 @@ class TestExports:
 
     def test_an_export_that_failed_its_verification_does_not_count(self) -> None:
         finding = only(judge(artifacts=(artifact("bad", age=HOUR, is_failed=True), artifact("good", age=DAY))))
-        assert finding.code is FindingCode.EXPORT_NOT_RESTORABLE
+        assert finding.code is FindingCode.ARTIFACT_FAILED
         assert finding.next_step.startswith("flykeep artifact verify bad")
 
     def test_an_old_live_export_below_a_good_one_is_forgotten(self) -> None:
@@ -428,7 +428,8 @@ class TestCopies:
 
     def test_a_copy_that_did_not_pass_its_verification_is_missing(self) -> None:
         everywhere = (artifact("new", store="offsite"), artifact("new", store="shelf", is_failed=True))
-        assert only(judge(BOTH, artifacts=everywhere)).store == "shelf"
+        missing, failed = sorted(judge(BOTH, artifacts=everywhere).findings, key=lambda one: one.store or "~")
+        assert (missing.store, failed.code) == ("shelf", FindingCode.ARTIFACT_FAILED)
 
     def test_a_policy_that_moved_to_another_store_lacks_its_copy_there(self) -> None:
         assert only(judge(artifacts=(artifact("new", store="former"),))).store == "offsite"

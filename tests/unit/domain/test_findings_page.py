@@ -7,6 +7,7 @@ from pathlib import Path
 from flykeep.domain.artifact import Consistency
 from flykeep.domain.compliance import LineageFacts, evaluate
 from flykeep.domain.compliance_org import OrgFacts, evaluate_org, notifier_finding, with_proof_flaws
+from flykeep.domain.compliance_verification import VerificationFacts
 from flykeep.domain.findings import Finding, FindingCode
 from flykeep.domain.fly import HostStatus
 from flykeep.domain.ids import LineageId, RunId
@@ -46,6 +47,8 @@ def every_finding() -> list[Finding]:
         ),
         replace(fine, drill_obstacle="no image"),
         replace(fine, lineage=lineage(first_seen_at=LONG_AGO)),
+        replace(fine, artifacts=(artifact(is_failed=True),)),
+        replace(fine, artifacts=(artifact(age=HOUR),), verification=VerificationFacts(-DAY)),
         replace(fine, volume=None),
         replace(fine, snapshots=None),
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flykeep.domain import layout
 from flykeep.domain.artifact import Artifact, StoredObject
+from flykeep.domain.compliance_verification import VerificationFacts, verification_findings
+from flykeep.domain.findings import Finding, FindingCode, Severity, Subject
+from flykeep.domain.ids import ExportId
 from flykeep.domain.verification import Level, after_failure, after_success, plan_sample, stored_bytes
 from tests.unit.domain.builders import NOW, artifact
 
@@ -95,3 +99,30 @@ def test_a_manifest_belongs_where_its_words_say_and_nowhere_else() -> None:
         assert not layout.belongs_together(place, keys, **right)
     for stray in ("app/data/2026/X2/data.tar.zst.age", "app/data/2025/X1/data.tar.zst.age", "elsewhere"):
         assert not layout.belongs_together(key, [*keys, stray], **right)
+
+
+def findings(*artifacts: Artifact, **facts: Any) -> list[Finding]:
+    subject = Subject("lineage:lin_1", "my-crocbot/crocbot_data")
+    return verification_findings(subject, artifacts, VerificationFacts(**facts), now=NOW)
+
+
+def test_failed_artifacts_are_one_finding_that_names_them_and_why() -> None:
+    failed = [replace(artifact(f"id{at}"), is_failed=True, verified_at=NOW - timedelta(days=at)) for at in range(1, 6)]
+    (finding,) = findings(*failed, failures={(ExportId("id2"), "offsite"): "a stored object is missing."})
+    assert (finding.code, finding.severity) == (FindingCode.ARTIFACT_FAILED, Severity.CRITICAL)
+    assert finding.summary.endswith(
+        "id1 in offsite; id2 in offsite (a stored object is missing); id3 in offsite and 2 more."
+    )
+    assert finding.since_at == NOW - timedelta(days=5)
+
+
+def test_what_was_not_verified_for_too_long_is_overdue_and_a_backup_no_more_is_not() -> None:
+    old = replace(artifact("old"), recorded_at=NOW - timedelta(days=100))
+    seen = replace(old, export_id=ExportId("seen"), verified_at=NOW - timedelta(days=89))
+    fine = (seen, replace(old, leaving_at=NOW))
+    (finding,) = findings(old, *fine, max_age=timedelta(days=90))
+    assert finding.code is FindingCode.VERIFICATION_OVERDUE
+    assert finding.since_at == NOW - timedelta(days=10)
+    assert finding.summary.startswith("1 of 2 artifacts")
+    assert findings(*fine, max_age=timedelta(days=90)) == []
+    assert findings(old) == []
