@@ -179,9 +179,9 @@ def _assemble(
     workers = LocalWorkers(clock=clock)
     settler = Settler(catalog, clock, keys.signer)
     state_writer = _state_writer(settings, keys, catalog, plain_stores)
-    facts = FactReader(fly, catalog, clock, settings.drill_means.obstacle, settings.verify.max_age)
     book = ProofBook(catalog, clock, plain_stores, keys.signer.trusting(settings.drill.trusted_signers))
-    check = CheckJob(facts, catalog, clock, ids, settings.targets, settings.fly.org, alerting, state_writer, book)
+    about = (settings.targets, settings.fly.org, alerting, state_writer, book, settings.retention.schedule)
+    check = CheckJob(_facts(settings, fly, catalog, clock), catalog, clock, ids, *about)
     near = _Neighbours(fly, access, workers, catalog, clock)
     importing = _importing(settings, keys, stores, near)
     drill, rooms = _drilling(settings, keys, stores, near, scratch=scratch, book=book, check=check)
@@ -262,6 +262,10 @@ def _reading(
     get = GetJob(near.workers, ArtifactStores(stores, settler), key, identity, deadline)
     known = near.catalog, near.clock, settler
     return VerifyJob(near.workers, stores, *known, key, identity, deadline, is_for_any), get
+
+
+def _facts(settings: Settings, fly: Fly, catalog: Catalog, clock: Clock) -> FactReader:
+    return FactReader(fly, catalog, clock, settings.drill_means.obstacle, settings.verify.max_age)
 
 
 def _for_org(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from flykeep.domain.compliance_retention import RetentionFacts, retention_findings
 from flykeep.domain.findings import Compliance, Finding, FindingCode, Severity, Subject
 from flykeep.domain.fly import Inventory, Volume
 from flykeep.domain.policy import TargetRule
@@ -31,8 +32,8 @@ class OrgFacts:
     """What a check of the whole organization learned; `inventory` None means that Fly could not be read.
 
     `failure` is the words of the error then. `fly_seen_at` is when Fly last answered completely. `unprotected` and
-    `lineages` (those current, gone or unseen) come from the resolved inventory. `lax_stores` let a create overwrite,
-    each since it was first seen to.
+    `lineages` (those current, gone, unseen or retired) come from the resolved inventory. `lax_stores` let a create
+    overwrite, each since it was first seen to. `retention` None means that no copy has a keep rule.
     """
 
     org: str
@@ -43,6 +44,7 @@ class OrgFacts:
     fly_seen_at: datetime | None = None
     failure: str | None = None
     lax_stores: tuple[tuple[str, datetime], ...] = ()
+    retention: RetentionFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ def evaluate_org(facts: OrgFacts, *, now: datetime) -> OrgCompliance:
         return OrgCompliance(subject, findings, is_conclusive=False, is_inventory_complete=False)
     findings = tuple(_unprotected(volume) for volume in facts.unprotected)
     findings += tuple(_create_ignored(store, since_at) for store, since_at in facts.lax_stores)
+    if facts.retention is not None:
+        findings += retention_findings(subject, facts.retention, now=now)
     if inventory.is_complete:
         findings += tuple(_matches_nothing(rule, now=now) for rule in facts.rules if not _has_matches(rule, facts))
     else:

@@ -51,6 +51,8 @@ class FindingCode(StrEnum):
     FLY_UNREACHABLE = "fly.unreachable"
     FLY_INCOMPLETE = "fly.incomplete"
     RPO_UNPROVEN = "rpo.unproven"
+    RETENTION_NOT_RUN = "retention.not_run"
+    RETENTION_REFUSED = "retention.refused"
     NOTIFIER_FAILING = "notifier.failing"
 
 

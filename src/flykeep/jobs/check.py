@@ -13,7 +13,7 @@ from flykeep.domain.findings import Compliance, Finding
 from flykeep.domain.fly import Inventory
 from flykeep.domain.ids import LineageId
 from flykeep.domain.lineages import LineagePlan, resolve_lineages, rule_of
-from flykeep.domain.policy import TargetRule
+from flykeep.domain.policy import Schedule, TargetRule
 from flykeep.domain.proof import ProofFlaw
 from flykeep.domain.run import Outcome, RunState
 from flykeep.domain.target import Lineage
@@ -21,6 +21,7 @@ from flykeep.jobs.alerting import Alerting
 from flykeep.jobs.context import OrgWork
 from flykeep.jobs.facts import FactReader, Reading
 from flykeep.jobs.proofs import ProofBook
+from flykeep.jobs.retention_facts import retention_facts
 from flykeep.jobs.statefile import StateWriter
 from flykeep.jobs.store_notes import lax_stores
 from flykeep.ports.catalog import Catalog
@@ -66,6 +67,7 @@ class CheckJob:
     alerting: Alerting
     state_writer: StateWriter
     book: ProofBook | None = None
+    prune_schedule: Schedule | None = None
 
     async def run(self, work: OrgWork) -> Outcome:
         """Check, record incidents, enqueue messages; the run succeeds whatever the verdicts are."""
@@ -117,14 +119,16 @@ class CheckJob:
         verdicts = await self._verdicts(read, is_inventory_complete=inventory.is_complete)
         async with self.catalog.transaction() as tx:
             seen_at = await tx.fly_seen_at()
+            retention = await retention_facts(tx, self.rules, self.prune_schedule, now=self.clock.now())
             lax = await lax_stores(tx, {copy.store for rule in self.rules for copy in rule.policy.copies})
         org = OrgFacts(
             org=self.org,
             inventory=inventory,
             lax_stores=lax,
+            retention=retention,
             rules=self.rules,
             unprotected=plan.unprotected,
-            lineages=everyone,
+            lineages=everyone + plan.retired,
             fly_seen_at=seen_at,
         )
         return await self._report(verdicts, org, flaws)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from flykeep.jobs.removal import Remover
 from flykeep.jobs.retention import RetentionPlanner
 from flykeep.jobs.retire import RetireJob
 from flykeep.ports.catalog import Catalog
-from flykeep.ports.store import ObjectInfo
+from flykeep.ports.store import Store
 from flykeep.testing.stores import MemoryStore
 from tests.integration.jobs.parts import Parts
 
@@ -71,27 +71,28 @@ class MortalCatalog:
         await self.inner.ping()
 
 
-class MortalStore(MemoryStore):
+class MortalStore:
     """Dies before a call, or after it has had its effect."""
 
-    def __init__(self, inner: MemoryStore, fuse: Fuse) -> None:
-        super().__init__(inner.name)
-        self._objects = inner._objects
-        self._failures = inner._failures
+    def __init__(self, inner: Store, fuse: Fuse) -> None:
+        self.inner = inner
         self.fuse = fuse
 
-    async def delete(self, key: str) -> None:
-        self.fuse.burn()
-        await super().delete(key)
-        self.fuse.burn()
+    @property
+    def name(self) -> str:
+        return self.inner.name
 
-    async def list(self, prefix: str) -> Sequence[ObjectInfo]:
-        self.fuse.burn()
-        return await super().list(prefix)
+    def __getattr__(self, name: str) -> Any:
+        work = getattr(self.inner, name)
 
-    async def get(self, key: str, *, limit_bytes: int = 64 << 20) -> bytes:
-        self.fuse.burn()
-        return await super().get(key, limit_bytes=limit_bytes)
+        async def call(*arguments: Any, **named: Any) -> Any:
+            self.fuse.burn()
+            answer = await work(*arguments, **named)
+            if name == "delete":
+                self.fuse.burn()
+            return answer
+
+        return call
 
 
 @dataclass
@@ -102,16 +103,13 @@ class Endings:
     rules: tuple[TargetRule, ...]
     fuse: Fuse
     share: float = 1.0
-    is_mortal: bool = True
 
     @property
     def catalog(self) -> Catalog:
         return MortalCatalog(self.parts.catalog, self.fuse)
 
     @property
-    def stores(self) -> dict[str, MemoryStore]:
-        if not self.is_mortal:
-            return self.parts.stores
+    def stores(self) -> dict[str, MortalStore]:
         return {name: MortalStore(store, self.fuse) for name, store in self.parts.stores.items()}
 
     @property
@@ -135,9 +133,14 @@ class Endings:
         job = PruneJob(self.catalog, self.parts.clock, self.planner, self.remover)
         return await job.run(await self.work(JobKind.PRUNE, **request))
 
+    @property
+    def retire_job(self) -> RetireJob:
+        return RetireJob(self.catalog, self.parts.clock, self.stores, self.rules, self.agreement, self.remover)
+
     async def retire(self, **request: Any) -> Outcome:
-        job = RetireJob(self.catalog, self.parts.clock, self.stores, self.rules, self.agreement, self.remover)
-        return await job.run(await self.work(JobKind.RETIRE, lineage_id=self.parts.lineage.id, actor="ops", **request))
+        return await self.retire_job.run(
+            await self.work(JobKind.RETIRE, lineage_id=self.parts.lineage.id, actor="ops", **request)
+        )
 
     async def recorded(self, store: str | None = None) -> list[Artifact]:
         async with self.parts.catalog.transaction() as tx:

@@ -425,3 +425,19 @@ async def test_a_store_that_refuses_the_state_document_fails_the_check_and_not_t
     broken.is_broken = False
     assert (await at.run(JobKind.CHECK)).state is RunState.SUCCEEDED
     assert broken.written == [STATE], "what was refused is written as soon as it can be"
+
+
+async def test_retention_that_never_runs_is_found_and_a_run_of_it_resolves_that(tmp_path: Path) -> None:
+    async with workplace(tmp_path) as at:
+        lineage = await at.lineage()
+        old = builders.artifact(age=timedelta(days=1))
+        origin = replace(old.manifest.origin, lineage_id=lineage.id)
+        async with at.application.catalog.transaction() as tx:
+            await tx.record_artifact(replace(old, manifest=replace(old.manifest, origin=origin)))
+        assert FindingCode.RETENTION_NOT_RUN not in await at.found()
+        await at.pass_time(timedelta(days=3))
+        assert FindingCode.RETENTION_NOT_RUN in await at.found()
+
+        assert (await at.run(JobKind.PRUNE)).state is RunState.SUCCEEDED
+
+        assert FindingCode.RETENTION_NOT_RUN not in await at.found()

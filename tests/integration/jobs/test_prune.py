@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flykeep.domain.artifact import StoredObject
 from flykeep.domain.errors import StoreError, StoreUnavailableError
 from flykeep.domain.holds import AuditAction, Pin
 from flykeep.domain.policy import JobKind, KeepRule
@@ -274,7 +275,7 @@ class TestWhatASuddenEndLeaves:
         endings = await exported(parts, 4)
         parts.stores["offsite"].delete = _failing_after(parts, "offsite", 1)  # type: ignore[method-assign]
         with pytest.raises(StoreUnavailableError):
-            await replace(endings, is_mortal=False).prune()
+            await endings.prune()
         (leaving,) = [one for one in await endings.recorded("offsite") if one.leaving_at]
         assert not leaving.satisfies_rpo
         assert (len(await endings.ids("offsite")), len(await endings.ids("shelf"))) == (4, 2)
@@ -333,3 +334,51 @@ def _failing_after(parts: Parts, name: str, calls: int) -> Callable[[str], Await
         await delete(parts.stores[name], key)
 
     return failing
+
+
+class TestCornersOfARemoval:
+    async def test_a_store_that_fails_while_an_old_removal_is_finished_fails_the_run_and_not_the_others(
+        self, parts: Parts
+    ) -> None:
+        endings = await exported(parts, 3)
+        (oldest,) = (await endings.recorded("offsite"))[2:]
+        async with parts.catalog.transaction() as tx:
+            await tx.begin_removal(oldest.export_id, "offsite", now=parts.clock.now())
+        parts.stores["offsite"].fail_with(StoreUnavailableError("no route"))
+
+        with pytest.raises(StoreUnavailableError):
+            await endings.prune()
+
+        assert len(await endings.ids("shelf")) == 2
+        assert len(await endings.ids("offsite")) == 3
+
+    async def test_a_removal_whose_store_is_gone_waits(self, parts: Parts) -> None:
+        endings = await exported(parts, 3)
+        (oldest,) = (await endings.recorded("offsite"))[2:]
+        parts.stores.pop("offsite")
+        journal = (await endings.work(JobKind.PRUNE)).journal
+
+        assert (await endings.remover.remove(oldest, journal)).held == "its store is not configured any more"
+
+    async def test_reconcile_finds_a_lock_that_came_since_and_makes_it_a_backup_again(self, parts: Parts) -> None:
+        endings = await exported(parts, 3)
+        (oldest,) = (await endings.recorded("offsite"))[2:]
+        async with parts.catalog.transaction() as tx:
+            await tx.begin_removal(oldest.export_id, "offsite", now=parts.clock.now())
+        parts.stores["offsite"].fail_with(StoreError("locked"))
+
+        (left,) = await endings.remover.finish_all(is_applied=True)
+
+        assert left.action == "kept: locked"
+        (kept,) = (await endings.recorded("offsite"))[2:]
+        assert kept.lock
+        assert (kept.leaving_at, kept.lock.reason) == (None, "locked")
+
+    async def test_objects_outside_of_an_artifacts_own_folder_are_never_touched(self, parts: Parts) -> None:
+        endings = await exported(parts, 3)
+        (oldest,) = (await endings.recorded("offsite"))[2:]
+        strange = replace(oldest, manifest=replace(oldest.manifest, index=StoredObject("other/index", 1, "00")))
+
+        why = await endings.agreement.mismatch(parts.stores["offsite"], strange)
+
+        assert why == "its manifest names objects outside of its own folder"

@@ -86,7 +86,7 @@ class Workplace:
 
     async def begun(self, kind: JobKind, *, slot_at: datetime | None = None, attempt: int = 1) -> Run:
         """A run of the one target, claimed by this process: of the slot at that instant, else a manual one."""
-        lineage_id = ORG_LINEAGE if kind is JobKind.CHECK else (await self.lineage()).id
+        lineage_id = ORG_LINEAGE if kind in {JobKind.CHECK, JobKind.PRUNE} else (await self.lineage()).id
         now, run_id = self.clock.now(), RunId(self.application.ids.run_id())
         slot = Slot.scheduled(slot_at, attempt=attempt) if slot_at else Slot.manual(run_id)
         run = Run(run_id, kind, lineage_id, slot, RunState.PENDING, requested_at=now, due_at=now)

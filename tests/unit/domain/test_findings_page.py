@@ -7,14 +7,16 @@ from pathlib import Path
 from flykeep.domain.artifact import Consistency
 from flykeep.domain.compliance import LineageFacts, evaluate
 from flykeep.domain.compliance_org import OrgFacts, evaluate_org, notifier_finding, with_proof_flaws
+from flykeep.domain.compliance_retention import RetentionFacts
 from flykeep.domain.compliance_verification import VerificationFacts
 from flykeep.domain.findings import Finding, FindingCode
 from flykeep.domain.fly import HostStatus
 from flykeep.domain.ids import LineageId, RunId
-from flykeep.domain.policy import CopyRule, JobKind, TargetRule
+from flykeep.domain.policy import CopyRule, JobKind, Schedule, TargetRule
 from flykeep.domain.presets import PRODUCTION
 from flykeep.domain.proof import ProofFlaw
-from flykeep.domain.run import Run, RunState, Slot
+from flykeep.domain.run import Outcome, Run, RunState, Slot
+from flykeep.domain.target import ORG_LINEAGE
 from flykeep.testing.contracts.catalog_samples import a_proof
 from tests.unit.domain.builders import DAY, HOUR, NOW, artifact, inventory, lineage, machine, snapshot, volume
 
@@ -31,6 +33,19 @@ SICK = volume(
     snapshot_retention_days=1,
 )
 FAILED = Run(RunId("r"), JobKind.EXPORT, LineageId("lin_1"), Slot("x"), RunState.FAILED, NOW, NOW, ended_at=NOW)
+REFUSED = Run(
+    RunId("p"),
+    JobKind.PRUNE,
+    ORG_LINEAGE,
+    Slot("x"),
+    RunState.REFUSED,
+    NOW,
+    NOW,
+    ended_at=NOW - 9 * DAY,
+    outcome=Outcome(
+        RunState.REFUSED, '{"copies":[{"lineage_id":"l","store":"offsite","target":"a/b","problems":["too many"]}]}'
+    ),
+)
 LIVE = artifact("live", age=HOUR, consistency=Consistency.LIVE, open_databases=("app.db-wal",))
 
 
@@ -54,10 +69,12 @@ def every_finding() -> list[Finding]:
     )
     outage = OrgFacts("personal", None)
     partial = OrgFacts("personal", inventory(missing=("ams",)))
+    retention = RetentionFacts(Schedule("20 2 * * *"), (REFUSED,), None)
+    idle = OrgFacts("personal", inventory(), retention=retention)
     whole = OrgFacts("personal", inventory(), rules=(RULE,), unprotected=(volume(),), lax_stores=(("offsite", NOW),))
     found = [finding for facts in cases for finding in evaluate(facts, RULE, now=NOW).findings]
     found += evaluate(fine, ON_PLATFORM, now=NOW).findings
-    found += [finding for org in (outage, partial, whole) for finding in evaluate_org(org, now=NOW).findings]
+    found += [finding for org in (outage, partial, idle, whole) for finding in evaluate_org(org, now=NOW).findings]
     flaws = (ProofFlaw("offsite", "_proofs/x", "altered"),)
     found += with_proof_flaws(evaluate_org(whole, now=NOW), flaws, now=NOW).findings
     return [*found, notifier_finding("oncall", error="410", since_at=NOW, last_good_at=None)]
