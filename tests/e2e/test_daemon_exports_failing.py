@@ -143,7 +143,7 @@ def bucket() -> Iterator[S3Standin]:
 async def test_a_bucket_that_refuses_in_mid_stream_holds_no_artifact(full: Household, bucket: S3Standin) -> None:
     path = str(full.sim.directory / "store")
     full.kit.edit(
-        f'type = "directory"\npath = "{path}"',
+        f'type = "directory"\npath = "{path}"\nvisible_to_workers = true',
         f'type = "s3"\nbucket = "b"\nendpoint = "{bucket.endpoint}"\naccess_key_id_secret = "S3_ID"\n'
         'secret_access_key_secret = "S3_KEY"',
     )
@@ -157,3 +157,34 @@ async def test_a_bucket_that_refuses_in_mid_stream_holds_no_artifact(full: House
     again = await full.verb("export", TARGET, "--json")
     assert again.code == 0, again
     assert sum(key.endswith("manifest.json") for key in bucket.contents.objects) == 1
+
+
+async def test_a_store_that_fails_does_not_fail_the_other_and_is_named_until_it_has_its_copy(quiet: Household) -> None:
+    shelf = quiet.sim.directory / "shelf"
+    shelf.write_text("in the way of the folder")
+    with quiet.kit.config.open("a") as config:
+        config.write(f'\n[stores.shelf]\ntype = "directory"\npath = "{shelf}"\n')
+        config.write('\n[[policies.standard.copies]]\nstore = "shelf"\n')
+    ended = await quiet.verb("export", TARGET, "--json")
+    assert ended.code == 6, ended
+    assert (ended.document["error"]["facts"]["store"], ended.document["error"]["facts"]["committed"]) == (
+        "shelf",
+        "offsite",
+    )
+    assert [artifact.store for artifact in (await quiet.left()).artifacts] == ["offsite"]
+
+    assert ("export.copy_missing", "shelf") in await lacking(quiet)
+    assert [one.finding.store for one in (await quiet.left()).incidents if one.finding.store] == ["shelf"]
+
+    shelf.unlink()
+    again = await quiet.verb("export", TARGET, "--json")
+    assert again.code == 0, again
+    assert "export.copy_missing" not in {code for code, _ in await lacking(quiet)}
+    assert [one.is_open for one in (await quiet.left()).incidents if one.finding.store] == [False]
+
+
+async def lacking(home: Household) -> set[tuple[str, str | None]]:
+    """Code and store of what a check finds wrong with the target, incidents recorded."""
+    ended = await home.verb("check", "--notify", "--json")
+    verdicts = {one["target"]: one for one in ended.document["targets"]}
+    return {(found["code"], found["store"]) for found in verdicts[TARGET]["findings"]}

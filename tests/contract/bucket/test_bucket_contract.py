@@ -1,4 +1,4 @@
-"""Every implementation of ports.bucket.Buckets: in memory, and the program in a child on both servers."""
+"""Every implementation of ports.bucket.Buckets: in memory, and the program on both servers, once in its child."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from flykeep.ports.bucket import Buckets
 from flykeep.ports.store import StoreOrder, StoreType
 from flykeep.testing.buckets import MemoryBuckets
 from flykeep.testing.contracts.bucket import Begin, BucketContract
+from tests.bucket_threads import ThreadBuckets
 from tests.object_stores import S3Server
 
 PART = b"x" * (5 << 20)
@@ -56,7 +57,7 @@ class TestRclone(BucketContract):
 
     @pytest.fixture
     def buckets(self) -> Buckets:
-        return BucketChild()
+        return ThreadBuckets()
 
 
 def begun(client: Any, bucket: str, key: str) -> str:

@@ -9,9 +9,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from flykeep.adapters.stores import bucket_program
 from flykeep.adapters.stores.bucket_child import BucketChild
-from flykeep.adapters.stores.bucket_wire import BucketAnswer, BucketQuestion
 from flykeep.adapters.stores.object_store import ObjectStore
 from flykeep.adapters.system import SystemClock
 from flykeep.domain.errors import (
@@ -33,6 +31,7 @@ from flykeep.testing.buckets import MemoryBuckets
 from flykeep.testing.stores import MemoryStore
 from flykeep.worker.channel import Flow
 from flykeep.worker.trial import try_store
+from tests.bucket_threads import ThreadBuckets
 from tests.integration.jobs.parts import Parts
 from tests.object_stores import S3Server, directory_order, moto_order, moto_server, rclone_order, rclone_server
 from tests.unit.adapters.stores.s3_stand_in import stand_in
@@ -49,13 +48,6 @@ class ThreadWorkers:
 
     async def try_store(self, order: TrialOrder) -> TrialResult:
         return await asyncio.to_thread(try_store, order, flow=Flow())
-
-
-class ThreadBuckets(BucketChild):
-    """Asks the program in a thread."""
-
-    async def _ask(self, question: BucketQuestion) -> BucketAnswer:
-        return await asyncio.to_thread(bucket_program.answer, question)
 
 
 @dataclass
@@ -144,7 +136,7 @@ async def test_each_kind_of_store_is_told_as_it_is_and_left_as_it_was(
     assert detail(report, "big upload").startswith("24 MiB in 3 parts")
     assert list(await ObjectStore(order).list("")) == []
     if fixture == "moto_order":
-        assert await BucketChild().uploads(order) == ()
+        assert await ThreadBuckets().uploads(order) == ()
 
 
 async def test_a_lock_that_misses_what_comes_in_parts_is_a_failure(parts: Parts, moto_server: S3Server) -> None:

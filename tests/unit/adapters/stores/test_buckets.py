@@ -21,6 +21,7 @@ from flykeep.adapters.stores.object_store import ObjectStore
 from flykeep.domain.errors import StoreError, StoreToolMissingError, StoreUnavailableError
 from flykeep.ports.bucket import Told, Upload
 from flykeep.ports.store import StoreOrder, StoreType
+from tests.bucket_threads import ThreadBuckets
 from tests.full import full
 from tests.object_stores import S3Server
 from tests.unit.adapters.stores.s3_stand_in import ACCESS_KEY, SECRET_KEY, StandIn
@@ -80,10 +81,10 @@ async def test_the_lock_of_a_bucket_and_of_an_object_are_told(moto_server: S3Ser
     order = replace(moto_server.order(name="s"), bucket=bucket, is_locking=True)
     await ObjectStore(order).put_new("k", b"x")
 
-    rules = await BucketChild().rules(order, "k")
+    rules = rules_of(order)
 
-    assert rules.retention == Told("governance, 3 days")
-    assert str(rules.locked_until.value).endswith("UTC")
+    assert rules["retention"] == Told("governance, 3 days")
+    assert str(rules["locked_until"].value).endswith("UTC")
 
 
 async def test_a_bucket_without_lock_or_rule_says_so_and_one_that_knows_no_such_question_is_unknown(
@@ -116,7 +117,7 @@ def test_a_refusal_has_its_class_and_shows_no_secret(server: StandIn, status: in
 
 async def test_a_store_that_does_not_listen_is_unavailable(server: StandIn) -> None:
     with pytest.raises(StoreUnavailableError):
-        await BucketChild().uploads(server.order(endpoint="http://127.0.0.1:1"))
+        await ThreadBuckets().uploads(server.order(endpoint="http://127.0.0.1:1"))
 
 
 async def test_a_child_that_takes_too_long_is_ended(server: StandIn) -> None:
