@@ -202,12 +202,14 @@ def _run(bench: Bench, parts: frozenset[str]) -> None:
             bench.export(data, rivals=rivals)
         if "restore" in parts:
             bench.restore(data)
-    if "throttled" in parts:
-        for rate in THROTTLES_MIB_S:
-            bench.throttled(rate, world.mixed)
+    both = Data("both_trees", world.mixed.path.parent, world.mixed.tar_bytes + world.incompressible.tar_bytes)
+    if "throttled" in parts:  # half a minute each at least, so that start-up is a small part
+        bench.throttled(16, world.incompressible)
+        bench.throttled(48, world.mixed)
+        bench.throttled(128, both)
     if "memory" in parts:
         bench.memory("one_folder", Data("one_folder", world.mixed.path / "agents" / "00", 0))
-        bench.memory("both_trees", Data("both_trees", world.mixed.path.parent, 0))
+        bench.memory(both.name, both)
 
 
 def _options() -> argparse.Namespace:
