@@ -373,8 +373,8 @@ def _sweep(settings: Settings, fly: ScratchFly, catalog: Catalog, clock: Clock) 
 def _importing(settings: Settings, keys: StateKeys, stores: Mapping[str, BoundStore], near: _Neighbours) -> _Importing:
     fly, access, importers, catalog, clock = near.fly, near.access, near.workers, near.catalog, near.clock
     control, log = FlyControl(fly), ImportLog(catalog, clock)
-    settler = Settler(catalog, clock, keys.signer)
-    artifacts = SignedArtifacts(catalog, stores, settler, keys.index_key, _identity(settings))
+    signed = ArtifactStores(stores, Settler(catalog, clock, keys.signer))
+    artifacts = SignedArtifacts(catalog, signed, keys.index_key, _identity(settings))
     planner = ImportPlanner(fly, control, artifacts, log)
     mover = ImportMover(control, access, importers, log, Restarter(control, clock), settings.worker.deadline)
     ending = ImportEnding(planner, log, mover)

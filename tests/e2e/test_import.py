@@ -134,7 +134,7 @@ async def test_the_plan_says_what_would_happen_and_changes_nothing(story: Story)
 
 
 async def test_nothing_is_replaced_unless_somebody_agreed(story: Story) -> None:
-    assert story.told["unasked"].code == 4
+    assert story.told["unasked"].code == 2
     assert "--yes" in story["unasked"]["error"]["hint"]
     assert story.seen["unasked"] == story.seen["spoiled"]
     assert not story.own["unasked"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +10,12 @@ import typer
 from rich.text import Text
 
 from flykeep.cli.acting import act, report
+from flykeep.cli.asking import confirm
 from flykeep.cli.context import Common, console, print_document, with_application
 from flykeep.cli.render import bytes_text
 from flykeep.cli.targets import find_lineage
 from flykeep.domain.documents import Plain, plain
-from flykeep.domain.errors import NotFoundError, RefusalError, TargetNotFoundError, UsageError
+from flykeep.domain.errors import NotFoundError, TargetNotFoundError, UsageError
 from flykeep.domain.ids import RunId
 from flykeep.domain.import_plan import ImportPlan
 from flykeep.domain.policy import JobKind, TargetRule, rule_for
@@ -104,7 +104,7 @@ async def _import(
         _print_plan(options, planned)
     if is_plan:
         return 0
-    _require_agreement(is_agreed=is_agreed, question=f"Import into {lineage.label}?")
+    confirm(f"Import into {lineage.label}?", is_yes=is_agreed)
     is_local = is_local or request.file is not None  # the file is on this computer
     run, code = await act(
         application, options, kind=JobKind.IMPORT, lineage=lineage, request=request, is_local=is_local
@@ -123,7 +123,7 @@ async def _end(
         "confirm": f"Remove for good what import {request.of_run} replaced on {lineage.label}?",
         "undo": f"Bring back what import {request.of_run} replaced on {lineage.label}?",
     }
-    _require_agreement(is_agreed=is_agreed, question=question[request.ending or ""])
+    confirm(question[request.ending or ""], is_yes=is_agreed)
     run, code = await act(
         application, options, kind=JobKind.IMPORT, lineage=lineage, request=request, is_local=is_local
     )
@@ -150,18 +150,6 @@ def _rule(application: Application, lineage: Lineage) -> TargetRule:
             f"no target of the configuration matches {lineage.label}", hint="Add a [[targets]] entry for it."
         )
     return rule
-
-
-def _require_agreement(*, is_agreed: bool, question: str) -> None:
-    """Ask on a terminal; elsewhere only `--yes` answers."""
-    if is_agreed:
-        return
-    if not sys.stdin.isatty():
-        raise RefusalError(
-            "files would be replaced, and nobody can be asked here", hint="Look at it with --plan, then add --yes."
-        )
-    if not typer.confirm(question, err=True):
-        raise RefusalError("not agreed to", hint="Nothing was changed.")
 
 
 def _plan_document(planned: ImportPlan) -> dict[str, Plain]:

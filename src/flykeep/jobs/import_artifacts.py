@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from flykeep.domain.artifact import Artifact
-from flykeep.domain.errors import ConfigError, IntegrityError, NotFoundError
+from flykeep.domain.errors import ConfigError, NotFoundError
 from flykeep.domain.ids import ExportId
-from flykeep.jobs.export import BoundStore
-from flykeep.jobs.settle import Settler
+from flykeep.jobs.authentic import ArtifactStores
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.crypto import IndexKey
 from flykeep.ports.importing import ArtifactSource
@@ -31,24 +30,18 @@ class SignedArtifacts:
     """`ArtifactReader` over the catalog and the stores; `identity` opens data and is absent by default."""
 
     catalog: Catalog
-    stores: Mapping[str, BoundStore]
-    settler: Settler
+    stores: ArtifactStores
     index_key: IndexKey
     identity: Callable[[], str | None]
 
     async def find(self, export_id: ExportId) -> Artifact:
         async with self.catalog.transaction() as tx:
             copies = await tx.artifact(export_id)
-        here = [copy for copy in copies if copy.store in self.stores]
+        here = [copy for copy in copies if copy.store in self.stores.stores]
         if not here:
             raise NotFoundError(f"no configured store has an artifact {export_id}", hint="See `flykeep artifacts`.")
         artifact = min(here, key=lambda copy: copy.is_failed)
-        signed = await self.settler.read(self.stores[artifact.store].store, artifact.manifest_key)
-        if signed is None or signed.manifest != artifact.manifest:
-            raise IntegrityError(
-                "the stored manifest is not the one that was recorded",
-                facts={"export_id": export_id, "store": artifact.store},
-            )
+        await self.stores.authentic(artifact)
         if artifact.manifest.encryption == "age" and self.identity() is None:
             raise ConfigError(
                 "importing an encrypted artifact needs an age identity",
@@ -60,7 +53,7 @@ class SignedArtifacts:
         manifest = artifact.manifest
         is_encrypted = manifest.encryption == "age"
         return ArtifactSource(
-            store=self.stores[artifact.store].order,
+            store=self.stores.of(artifact).order,
             objects=manifest.data,
             index=manifest.index,
             identity=self.identity() if is_encrypted else None,

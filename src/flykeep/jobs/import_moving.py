@@ -46,19 +46,14 @@ class ImportMover:
     deadline: timedelta
 
     async def go_on(self, at: Location, record: ImportRecord, *, journal: Journal | None = None) -> Condition | None:
-        """Bring an import that stopped half-way to the end of its phase; a condition where files changed."""
-        match record.phase:
-            case ImportPhase.STAGING:
-                await self.discard(at, record.run_id, journal=journal)
-            case ImportPhase.DROPPING:
-                await self.drop(at, record.run_id, journal=journal)
-            case ImportPhase.MOVING | ImportPhase.UNDOING:
-                return await self.change(
-                    at, record.run_id, record.phase, is_restarting=record.is_restarting, journal=journal
-                )
-            case _:
-                pass
-        return None
+        """Bring an import that is half done to the end of its phase; a condition where files changed."""
+        if record.phase is ImportPhase.STAGING:
+            await self.discard(at, record.run_id, journal=journal)
+            return None
+        if record.phase is ImportPhase.DROPPING:
+            await self.drop(at, record.run_id, journal=journal)
+            return None
+        return await self.change(at, record.run_id, record.phase, is_restarting=record.is_restarting, journal=journal)
 
     async def change(
         self,

@@ -78,6 +78,15 @@ def test_a_hard_link_moves_with_its_target_and_a_symbolic_one_stays() -> None:
     assert (kept.name, kept.linkname) == ("new/a", "b")
 
 
+def test_long_names_and_links_have_members_of_their_own() -> None:
+    long = b"n" * 90 + b"/" + b"m" * 250
+    entry = IndexEntry(long, EntryType.SYMLINK, 0, 0o777, 0, 0, 0, b"t" * 300, None, 0)
+
+    member = _only_member(header_of(entry) + END_OF_ARCHIVE)
+
+    assert (member.name.encode(), member.linkname) == (long, "t" * 300)
+
+
 def test_a_device_is_never_written() -> None:
     with pytest.raises(InternalError):
         header_of(IndexEntry(b"null", EntryType.CHAR, 0, 0o666, 0, 0, 0, None, None, 0))
