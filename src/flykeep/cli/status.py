@@ -17,7 +17,7 @@ from flykeep.cli.targets import TARGET_HELP, known_lineages
 from flykeep.cli.verdicts import FINE, STYLES, headline, print_findings, proven_text, verdict_document
 from flykeep.domain.cadence import longest_gap
 from flykeep.domain.documents import Plain
-from flykeep.domain.findings import Compliance, Incident, Verdict
+from flykeep.domain.findings import Compliance, FindingCode, Incident, Verdict
 from flykeep.domain.ids import LineageId
 from flykeep.domain.lineages import resolve_target, rule_of
 from flykeep.domain.policy import TargetRule
@@ -64,6 +64,12 @@ class _Status:
     @property
     def is_healthy(self) -> bool:
         return bool(self.verdicts) and all(one.verdict in FINE for one in self.verdicts) and not self.bad_incidents
+
+    @property
+    def on_platform(self) -> Sequence[str]:
+        """The targets all of whose exports would be lost together with the Fly account."""
+        codes = {one.label: {finding.code for finding in one.findings} for one in self.verdicts}
+        return [label for label, found in codes.items() if FindingCode.EXPORT_ON_PLATFORM in found]
 
     @property
     def bad_incidents(self) -> Sequence[Incident]:
@@ -196,6 +202,9 @@ def _print(out: Console, found: _Status, *, is_explained: bool) -> None:
     out.print()
     if found.incidents:
         out.print(f"{count_text(len(found.incidents), 'open incident')}: see `flykeep incidents`", style="yellow")
+    if found.on_platform:
+        labels = ", ".join(found.on_platform)
+        print_indented(out, f"exports that stay on the platform, lost with the account: {labels}", by=0, style="yellow")
     if not found.is_daemon_alive:
         print_indented(out, "no daemon is running: nothing happens on schedule", by=0, style="yellow")
 

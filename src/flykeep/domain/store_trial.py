@@ -113,7 +113,9 @@ def judge_abort_rule(rule: str | None) -> TrialStep:
     )
 
 
-def judge_delete(traits: StoreTraits, *, refusal: str | None, is_gone: bool) -> TrialStep:
+def judge_delete(
+    traits: StoreTraits, *, refusal: str | None, is_gone: bool, are_versions_kept: bool = False
+) -> TrialStep:
     """`refusal` is what the store answered to a delete, None where it took it; `is_gone`: it is listed no more."""
     if traits.are_deletes_refused:
         if refusal is not None and not is_gone:
@@ -124,9 +126,17 @@ def judge_delete(traits: StoreTraits, *, refusal: str | None, is_gone: bool) -> 
             "this key may delete, although `deletes` says that it may not",
             "Take the permission from the key: whoever steals it could delete every artifact.",
         )
+    if refusal is None and is_gone and traits.is_lock_required:
+        return TrialStep("delete", StepState.OK, "what was stored is hidden; locked versions stay until they may go")
+    if refusal is None and is_gone and are_versions_kept:
+        return TrialStep(
+            "delete",
+            StepState.WARNING,
+            "what was stored is hidden, but the bucket keeps every version of it",
+            "Add a lifecycle rule that ends noncurrent versions: without it retention and erasure free nothing.",
+        )
     if refusal is None and is_gone:
-        kept = "; locked versions stay until their retention ends" if traits.is_lock_required else ""
-        return TrialStep("delete", StepState.OK, f"what was stored is gone{kept}")
+        return TrialStep("delete", StepState.OK, "what was stored is gone")
     return TrialStep(
         "delete",
         StepState.FAILED,

@@ -175,7 +175,10 @@ class StoreTrial:
 
     async def _delete(self, place: _Place) -> TrialStep:
         refusal = await self._remove(place)
-        return judge.judge_delete(self.bound.traits, refusal=refusal, is_gone=not place.left)
+        is_versioned = place.rules is not None and place.rules.versioning.value is not None
+        return judge.judge_delete(
+            self.bound.traits, refusal=refusal, is_gone=not place.left, are_versions_kept=is_versioned
+        )
 
     async def _remove(self, place: _Place) -> str | None:
         """Delete what stands there and list what is left; what the store answered where it refused."""

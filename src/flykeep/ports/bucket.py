@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -31,12 +31,13 @@ class Told:
 class BucketRules:
     """`abort`: when unfinished uploads under the store's prefix are removed. `retention`: the bucket's default.
 
-    `locked_until` is that of the object that was asked about.
+    `locked_until` is that of the object that was asked about. `versioning`: whether deleted objects stay as versions.
     """
 
     abort: Told
     retention: Told
     locked_until: Told
+    versioning: Told = field(default_factory=Told)
 
 
 class Buckets(Protocol):

@@ -25,7 +25,7 @@ from flykeep.jobs import store_trial
 from flykeep.jobs.export import BoundStore
 from flykeep.jobs.store_trial import StoreTrial
 from flykeep.ports.bucket import BucketRules, Told
-from flykeep.ports.store import StoreOrder, StoreType
+from flykeep.ports.store import Store, StoreOrder, StoreType
 from flykeep.ports.store_trial import TrialOrder, TrialResult
 from flykeep.testing.buckets import MemoryBuckets
 from flykeep.testing.stores import MemoryStore
@@ -54,7 +54,7 @@ class ThreadWorkers:
 class MemoryWorkers:
     """Stores one object instead of megabytes; `error` is raised after it."""
 
-    store: MemoryStore
+    store: Store
     error: Exception | None = None
     hold: asyncio.Event | None = None
     began: asyncio.Event = field(default_factory=asyncio.Event)
@@ -148,6 +148,16 @@ async def test_a_lock_that_misses_what_comes_in_parts_is_a_failure(parts: Parts,
     # moto applies default retention to single writes alone: just what this step is for.
     assert odd_ones(report) == {"lock": FAILED, "abort rule": WARNING}
     assert "governance, 3 days" in detail(report, "lock")
+
+
+async def test_a_bucket_that_keeps_every_version_is_warned_of(parts: Parts, moto_server: S3Server) -> None:
+    order = moto_server.order(name="moto")
+    moto_server.client().put_bucket_versioning(Bucket=order.bucket, VersioningConfiguration={"Status": "Enabled"})
+
+    report = await replace(real_trial(parts, order), workers=MemoryWorkers(ObjectStore(order))).examine()
+
+    assert odd_ones(report) == {"abort rule": WARNING, "delete": WARNING}
+    assert "noncurrent versions" in detail(report, "delete")
 
 
 async def test_wrong_credentials_are_told_once(parts: Parts, rclone_order: StoreOrder) -> None:

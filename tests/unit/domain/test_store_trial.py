@@ -95,6 +95,13 @@ def test_deletes_are_what_the_configuration_says(
     assert judge_delete(traits, refusal=refusal, is_gone=is_gone).state is state
 
 
+@pytest.mark.parametrize(("traits", "state"), [(PLAIN, WARNING), (LOCKED, OK)])
+def test_a_bucket_that_keeps_versions_frees_nothing(traits: StoreTraits, state: StepState) -> None:
+    step = judge_delete(traits, refusal=None, is_gone=True, are_versions_kept=True)
+    assert step.state is state
+    assert "hidden" in step.detail
+
+
 @pytest.mark.parametrize("is_on_platform", [True, False])
 def test_a_store_on_the_platform_is_named_as_one(is_on_platform: bool) -> None:
     step = judge_place(StoreTraits(is_on_platform=is_on_platform))

@@ -83,6 +83,7 @@ class _Bucket:
             abort=_told(self._abort_rule, missing=_NO_RULES),
             retention=_told(self._retention, missing=_NO_LOCK),
             locked_until=_told(lambda: self._locked_until(key)),
+            versioning=_told(self._versioning),
         )
 
     def _abort_rule(self) -> str | None:
@@ -108,6 +109,10 @@ class _Bucket:
             return None
         period = f"{default['Years']} years" if default.get("Years") else f"{default['Days']} days"
         return f"{default['Mode'].lower()}, {period}"
+
+    def _versioning(self) -> str | None:
+        status = self._client.get_bucket_versioning(Bucket=self._bucket).get("Status")
+        return "enabled" if status == "Enabled" else None
 
     def _locked_until(self, key: str) -> str | None:
         head = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)

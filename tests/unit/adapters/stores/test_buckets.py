@@ -69,11 +69,14 @@ def test_the_abort_rule_is_one_that_covers_what_flykeep_writes(
     assert rules_of(moto_order)["abort"] == Told(value)
 
 
+RULES = ("abort", "retention", "locked_until", "versioning")
+
+
 def rules_of(order: StoreOrder) -> Mapping[str, Told]:
     """Asked in this process: the child's start is proven by the other tests."""
     answer = bucket_program.answer(BucketQuestion("rules", order, key="k"))
     assert answer.rules is not None
-    return {name: getattr(answer.rules, name) for name in ("abort", "retention", "locked_until")}
+    return {name: getattr(answer.rules, name) for name in RULES}
 
 
 async def test_the_lock_of_a_bucket_and_of_an_object_are_told(moto_server: S3Server) -> None:
@@ -83,7 +86,7 @@ async def test_the_lock_of_a_bucket_and_of_an_object_are_told(moto_server: S3Ser
 
     rules = rules_of(order)
 
-    assert rules["retention"] == Told("governance, 3 days")
+    assert (rules["retention"], rules["versioning"]) == (Told("governance, 3 days"), Told("enabled"))
     assert str(rules["locked_until"].value).endswith("UTC")
 
 
@@ -93,7 +96,7 @@ async def test_a_bucket_without_lock_or_rule_says_so_and_one_that_knows_no_such_
     for order in (moto_order, rclone_order):
         await ObjectStore(order).put_new("k", b"x")
 
-    assert rules_of(moto_order) == {"abort": Told(), "retention": Told(), "locked_until": Told()}
+    assert rules_of(moto_order) == dict.fromkeys(RULES, Told())
     lax = rules_of(rclone_order)
     assert lax["abort"] == Told(why_unknown="the store answered another question")
     assert (lax["retention"], lax["locked_until"]) == (Told(), Told())
