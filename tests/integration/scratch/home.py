@@ -17,6 +17,7 @@ from flykeep.cli.targets import find_lineage
 from flykeep.domain.artifact import Artifact
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Run, RunRequest
+from flykeep.domain.target import ORG_LINEAGE
 from flykeep.jobs.runner import Watcher
 from flykeep.ports.scratch import WORKER_GROUP
 from flykeep.settings import load_settings
@@ -82,6 +83,8 @@ class Home:
     kit: Kit
     application: Application
     clock: QuickClock
+    kind: JobKind = JobKind.EXPORT
+    source: str = "snapshot"
 
     @property
     def sim(self) -> FlySim:
@@ -97,10 +100,17 @@ class Home:
 
     async def export(self, target: str = TARGET, *, source: str | None = "snapshot") -> Run:
         """One export to its end, whatever end."""
-        lineage = await find_lineage(self.application, target)
+        return await self.run(JobKind.EXPORT, target, source=source)
+
+    async def act(self) -> Run:
+        """What this home's tests break."""
+        return await self.run(self.kind, source=self.source)
+
+    async def run(self, kind: JobKind, target: str = TARGET, *, source: str | None = None) -> Run:
+        is_of_org = kind is JobKind.CHECK
+        lineage_id = ORG_LINEAGE if is_of_org else (await find_lineage(self.application, target)).id
         submission = self.application.submission
-        request = RunRequest(source=source)
-        async with submission.submitted(JobKind.EXPORT, lineage.id, request, is_local=True) as run:
+        async with submission.submitted(kind, lineage_id, RunRequest(source=source), is_local=True) as run:
             return await submission.see_through(run, watcher=Watcher())
 
     async def artifacts(self) -> list[Artifact]:

@@ -45,7 +45,7 @@ async def lose_the_network(fly: Home, step: int) -> bool:
     watching = asyncio.create_task(_hurry_once(fly, fault.kind))
     try:
         with contextlib.suppress(FlyUnavailableError):  # without the inventory there is no run
-            await fly.export()
+            await fly.act()
     finally:
         watching.cancel()
         fly.clock.hurry()
@@ -63,7 +63,7 @@ async def lose_an_answer(fly: Home, step: int) -> bool:
 
 async def _strike(fly: Home, fault: Fault) -> tuple[Run, bool]:
     fly.sim.faults.add(fault)
-    run = await fly.export()
+    run = await fly.act()
     is_met = fly.sim.faults.struck(fault.kind) > 0
     fly.sim.faults.clear()
     return run, is_met
@@ -206,7 +206,7 @@ async def test_a_store_that_goes_away_at_any_request_leaves_nothing(
         client.create_multipart_upload(Bucket=bucket, Key="shop/foreign-upload")
         for requests in range(part, _MOST_STEPS, _STORE_PARTS):
             line.cut_after(requests)
-            run = await fly.export()
+            run = await fly.act()
             is_met = line.is_cut
             line.mend()
             assert is_met or run.state is RunState.SUCCEEDED, run.outcome

@@ -19,10 +19,8 @@ from flykeep.domain import layout
 from flykeep.domain.findings import Compliance, Incident, Severity
 from flykeep.domain.policy import JobKind
 from flykeep.domain.proof import Proof, parse
-from flykeep.domain.run import Run, RunRequest, RunState
-from flykeep.domain.target import ORG_LINEAGE
+from flykeep.domain.run import Run, RunState
 from flykeep.jobs.drill import DrillJob
-from flykeep.jobs.runner import Watcher
 from tests.integration.scratch.home import SCRATCH_APP, TARGET, Home, ended_well, home
 
 PROBES = """
@@ -35,15 +33,8 @@ probes = [
 IDENTITY = ("[encryption]\n", '[encryption]\nidentity_secret = "AGE_IDENTITY"\n')
 
 
-async def run_of(fly: Home, kind: JobKind, *, source: str | None = None) -> Run:
-    lineage_id = ORG_LINEAGE if kind is JobKind.CHECK else (await find_lineage(fly.application, TARGET)).id
-    submission = fly.application.submission
-    async with submission.submitted(kind, lineage_id, RunRequest(source=source), is_local=True) as run:
-        return await submission.see_through(run, watcher=Watcher())
-
-
 async def drill(fly: Home, *, source: str = "snapshot") -> tuple[Run, Proof | None]:
-    run = await run_of(fly, JobKind.DRILL, source=source)
+    run = await fly.run(JobKind.DRILL, source=source)
     assert fly.left() == set()
     lineage = await find_lineage(fly.application, TARGET)
     async with fly.application.catalog.transaction() as tx:
@@ -53,7 +44,7 @@ async def drill(fly: Home, *, source: str = "snapshot") -> tuple[Run, Proof | No
 
 async def incident_of(fly: Home, code: str) -> Incident:
     """As people are told by the check that follows."""
-    ended_well(await run_of(fly, JobKind.CHECK))
+    ended_well(await fly.run(JobKind.CHECK))
     async with fly.application.catalog.transaction() as tx:
         found = {incident.finding.code.value: incident for incident in await tx.incidents(is_open=True)}
     assert code in found, found.keys()
@@ -102,7 +93,7 @@ async def test_a_healthy_snapshot_is_proven_signed_dated_and_shown(fly: Home) ->
     [key] = [key for key in fly.stored() if key.startswith(layout.PROOFS_PREFIX)]
     signed = parse((fly.sim.directory / "store" / key).read_bytes())
     assert signed.proof == proof
-    ended_well(await run_of(fly, JobKind.CHECK))
+    ended_well(await fly.run(JobKind.CHECK))
     found = await verdict(fly)
     assert found.proof is not None
     assert found.proof.at == proof.ended_at
