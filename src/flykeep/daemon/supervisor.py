@@ -39,7 +39,7 @@ class Supervisor:
     async def run(self) -> None:
         """Reconcile, then work until a signal; drain, deliver what is left, and return."""
         pulse = Pulse(self.clock)
-        report = await self.reconcile.reconcile(is_applied=True)
+        report = await self.reconcile.reconcile(is_applied=True, is_thorough=False)
         log.info("daemon.started", interrupted=len(report.interrupted), bind=str(self.listener.getsockname()[:2]))
         async with asyncio.TaskGroup() as group:
             helpers = [

@@ -93,14 +93,15 @@ class ReconcileJob:
     async def reconcile(self, *, is_applied: bool, is_thorough: bool = True) -> ReconcileReport:
         """Without `is_applied` nothing is changed: the report says what would be.
 
-        Without `is_thorough` buckets are asked for unfinished uploads only where that is due.
+        Without `is_thorough` buckets are asked for unfinished uploads only where that is due, and Fly only for what
+        runs left: nothing is looked for that flykeep has not made.
         """
         dead = await self._dead_runs()
         if is_applied:
             for run in dead:
                 await close_orphan(run, self.catalog, now=self.clock.now())
         # Machines first: as long as a worker lives it may write what was just looked for.
-        scratch = await self._sweep(dead, is_applied=is_applied)
+        scratch = await self._sweep(dead, is_applied=is_applied, is_thorough=is_thorough)
         leftovers = [
             await self._settle(run_id, intent, is_applied=is_applied) for run_id, intent in await self._intents(dead)
         ]
@@ -117,7 +118,7 @@ class ReconcileJob:
             return UploadReport()
         return await self.uploads.sweep([run.id for run in dead], is_applied=is_applied)
 
-    async def _sweep(self, dead: Sequence[Run], *, is_applied: bool) -> tuple[ScratchLeftover, ...]:
+    async def _sweep(self, dead: Sequence[Run], *, is_applied: bool, is_thorough: bool) -> tuple[ScratchLeftover, ...]:
         """Temporary machines and volumes of runs that are over; those of living processes are left alone."""
         if self.scratch is None:
             return ()
@@ -130,7 +131,8 @@ class ReconcileJob:
                 alive += [run.id for run in await tx.runs(kind=kind, is_open=True, limit=1000)]
         gone = [run.id for run in dead if run.kind in _SCRATCH_KINDS]
         over += [run_id for run_id in gone if run_id not in over]
-        return await self.scratch.sweep(over, [one for one in alive if one not in over], is_applied=is_applied)
+        alive = [run_id for run_id in alive if run_id not in over]
+        return await self.scratch.sweep(over, alive, is_applied=is_applied, is_thorough=is_thorough)
 
     async def _dead_runs(self) -> list[Run]:
         async with self.catalog.transaction() as tx:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from flykeep.domain.errors import FlyError, FlyNotFoundError
 from flykeep.domain.ids import AppName, RunId
@@ -15,6 +17,9 @@ from flykeep.jobs.scratch_steps import REMOVED, ScratchIntent, scratch_intents, 
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock
 from flykeep.ports.scratch import ScratchFly
+
+_LIMIT = timedelta(minutes=10)
+_BRIEF_LIMIT = timedelta(seconds=45)  # a daemon waits for it before its first tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +42,26 @@ class ScratchSweep:
     app: AppName | None
 
     async def sweep(
-        self, over: Sequence[RunId], alive: Sequence[RunId], *, is_applied: bool
+        self, over: Sequence[RunId], alive: Sequence[RunId], *, is_applied: bool, is_thorough: bool = True
     ) -> tuple[ScratchLeftover, ...]:
         """`over` are runs that ended or died lately, `alive` those that somebody executes.
 
-        A Fly that does not answer is asked again next time: it must not keep a daemon from starting.
+        Fly is asked only about what a journal names, unless it is to be `is_thorough`. A Fly that does not answer is
+        asked again next time: it must not keep a daemon from starting.
         """
         steps = await self._steps([*over, *alive])
+        open_intents = {run_id: intents for run_id in over if (intents := unremoved(steps[run_id]))}
         found: list[ScratchLeftover] = []
-        for run_id in over:
-            if intents := unremoved(steps[run_id]):
-                found.extend(await self._settle(run_id, intents, is_applied=is_applied))
-        found.extend(
-            await self._look_alikes({intent.name for one in steps.values() for intent in scratch_intents(one)})
-        )
+        try:
+            async with asyncio.timeout((_LIMIT if is_thorough else _BRIEF_LIMIT).total_seconds()):
+                for run_id in tuple(open_intents):
+                    found.extend(await self._settle(run_id, open_intents[run_id], is_applied=is_applied))
+                    del open_intents[run_id]
+                if is_thorough:
+                    names = {intent.name for one in steps.values() for intent in scratch_intents(one)}
+                    found.extend(await self._look_alikes(names))
+        except TimeoutError:
+            found.extend(_kept(run_id, intents, "Fly does not answer") for run_id, intents in open_intents.items())
         return tuple(found)
 
     async def _steps(self, runs: Sequence[RunId]) -> Mapping[RunId, Sequence[Step]]:
@@ -65,7 +76,7 @@ class ScratchSweep:
         try:
             found = await (remover.remove(intents) if is_applied else remover.find(intents))
         except FlyError as error:
-            return [ScratchLeftover(app, f"kept: {error.message}", tuple(one.name for one in intents), run_id)]
+            return [_kept(run_id, intents, error.message)]
         if is_applied and not found.unsure:
             await self._journal_removed(run_id)
         if found.names:
@@ -92,3 +103,7 @@ class ScratchSweep:
         names += [str(one.name) for one in volumes if one.name.startswith(VOLUME_PREFIX)]
         strange = tuple(name for name in names if name not in journalled)
         return [ScratchLeftover(self.app, "kept: no run of this flykeep made it", strange)] if strange else []
+
+
+def _kept(run_id: RunId, intents: Sequence[ScratchIntent], why: str) -> ScratchLeftover:
+    return ScratchLeftover(intents[0].app, f"kept: {why}", tuple(one.name for one in intents), run_id)

@@ -78,6 +78,7 @@ class ScratchWorld:
     refusals: list[Exception] = field(default_factory=list)
     stubborn: int = 0  # so often a delete is refused after its machine went
     count: int = 0
+    called: list[str] = field(default_factory=list)
     slow: asyncio.Event | None = None
     deaf: bool = False  # it destroys nothing
     mount: str | None = None  # where volumes are mounted, whatever was asked for
@@ -142,6 +143,7 @@ class ScratchWorld:
         return made
 
     async def machines(self, app: AppName) -> tuple[Machine, ...]:
+        self.called.append("machines")
         self._known(app)
         return tuple(one for one in self.servers.values() if one.app == app)
 

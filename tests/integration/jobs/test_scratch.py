@@ -274,6 +274,34 @@ async def test_what_a_worker_may_still_write_is_removed_after_its_machine_and_no
     assert_nothing_left(made)
 
 
+async def test_a_fly_that_does_not_answer_holds_nobody_up(made: ScratchParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.parts.rule = one_copy(made)
+    made.reaper = Reaper(40)
+    with pytest.raises(DiedError):
+        await exported(made)
+    made.reaper = Reaper()
+    made.world.slow = asyncio.Event()  # it never comes
+    monkeypatch.setattr("flykeep.jobs.scratch_sweep._BRIEF_LIMIT", timedelta(milliseconds=50))
+    kept = await made.reconcile.reconcile(is_applied=True, is_thorough=False)
+    assert [left.action for left in kept.scratch] == ["kept: Fly does not answer"]
+    assert len(kept.scratch[0].names) == 2
+    made.world.slow.set()
+    await made.reconcile.reconcile(is_applied=True)
+    assert_nothing_left(made)
+
+
+async def test_nothing_is_looked_for_that_no_run_left_unless_it_is_asked_for(made: ScratchParts) -> None:
+    made.world.apps.clear()
+    planted = plant(made)
+    calls: list[str] = []
+    made.world.called = calls
+    assert (await made.reconcile.reconcile(is_applied=True, is_thorough=False)).scratch == ()
+    assert calls == []
+    await made.reconcile.reconcile(is_applied=True)
+    assert calls == ["machines"]
+    assert everything(made) == planted
+
+
 async def test_namesakes_of_journalled_things_are_left_alone(made: ScratchParts) -> None:
     run = await made.parts.claimed()
     journal = Journal(run, made.parts.catalog, made.parts.clock)
