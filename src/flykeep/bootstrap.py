@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flykeep import __version__
 from flykeep.adapters.codecs.age_stream import is_for_any
 from flykeep.adapters.codecs.keys import StateKeys
-from flykeep.adapters.codecs.sealing import AgeSealer
+from flykeep.adapters.codecs.sealing import AgeOpener, AgeSealer
 from flykeep.adapters.db.engine import open_catalog
 from flykeep.adapters.db.owners import open_owners
 from flykeep.adapters.fly.client import FlyClient
@@ -49,6 +49,7 @@ from flykeep.jobs.import_sweep import ImportSweep
 from flykeep.jobs.locating import Located, Locator
 from flykeep.jobs.proofs import ProofBook
 from flykeep.jobs.prune import PruneJob
+from flykeep.jobs.rebuild import RebuildJob
 from flykeep.jobs.reconcile import ReconcileJob
 from flykeep.jobs.removal import Remover
 from flykeep.jobs.restarting import Restarter
@@ -104,6 +105,7 @@ class Application:
     prune: PruneJob
     verify: VerifyJob
     get: GetJob
+    rebuild: RebuildJob
     doctor: Doctor
     import_planner: ImportPlanner
 
@@ -190,8 +192,7 @@ def _assemble(
     sweeps = (sweep, uploads, importing.sweep, prune.remover, rooms)
     reconcile = ReconcileJob(catalog, owners, clock, plain_stores, settler, *sweeps)
     snapshot = SnapshotJob(fly, catalog, clock)
-    work = _export_settings(settings)
-    source = _snapshot_source(settings, scratch, snapshot, catalog, clock)
+    work, source = _export_settings(settings), _snapshot_source(settings, scratch, snapshot, catalog, clock)
     export = ExportJob(fly, access, workers, stores, catalog, clock, ids, keys.signer, keys.index_key, work, source)
     verify, get = _reading(settings, keys, stores, near)
     kinds: _TargetJobs = {JobKind.SNAPSHOT: snapshot, JobKind.EXPORT: export, JobKind.IMPORT: importing.job}
@@ -219,6 +220,7 @@ def _assemble(
         doctor=_doctor(settings, stores, notifiers, near, ids),
         verify=verify,
         get=get,
+        rebuild=RebuildJob(catalog, clock, plain_stores, settler, AgeOpener(), _identity(settings)),
     )
 
 

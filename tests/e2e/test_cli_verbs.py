@@ -88,6 +88,7 @@ async def with_an_artifact(told: Story) -> None:
     got = ("artifact", "get", export_id, "--path", "crocbot.json", "--to", str(told.kit.directory / "got"))
     await told.tell("get", *got)
     await told.tell("get again", *got)
+    await told.tell("rebuild", "catalog", "rebuild")
     told.kit.edit("[worker]\nimage = ", "[worker]\n# image = ")  # without machines it is restored here, in no time
     await told.tell("drill", "drill", MAIN)
     await told.tell("check after the drill", "check")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flykeep.cli.context import Common, console, print_document, with_application
+from flykeep.cli.identity import IdentityFile, identity_text
 from flykeep.cli.one_artifact import ArtifactId, FromStore, find_artifact
 from flykeep.cli.progress import ProgressView
 from flykeep.cli.render import bytes_text
 from flykeep.domain.documents import plain
-from flykeep.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
@@ -32,7 +32,7 @@ def register(group: typer.Typer) -> None:
         artifact_id: ArtifactId,
         path: _PATHS,
         to: _TO = Path(),
-        identity: _IDENTITY = None,
+        identity: IdentityFile = None,
         overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that stand in the way.")] = False,
         store: FromStore = None,
     ) -> None:
@@ -46,7 +46,7 @@ def register(group: typer.Typer) -> None:
                     paths=() if "." in path else tuple(path),
                     directory=to.absolute(),
                     is_overwriting=overwrite,
-                    identity=_text(identity),
+                    identity=identity_text(identity),
                     on_progress=view.progress,
                 )
             if options.is_json:
@@ -66,14 +66,3 @@ def register(group: typer.Typer) -> None:
             return 0
 
         with_application(ctx, action)
-
-
-def _text(identity: Path | None) -> str | None:
-    if identity is None:
-        return None
-    try:
-        return identity.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the identity file cannot be read: {type(error).__name__}", facts={"path": str(identity)}
-        ) from None

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from flykeep.domain import layout
 from flykeep.domain.documents import Plain, plain
 from flykeep.domain.errors import StoreError
+from flykeep.domain.remembering import STATE_FORMAT
+from flykeep.domain.signed_json import Json, canonical, instant_text, signed_document
 from flykeep.ports.catalog import Catalog, RecordedSnapshot
 from flykeep.ports.crypto import Sealer, Signer
 from flykeep.ports.store import Store
 
-_FORMAT = 1
 _SNAPSHOTS = 60
 
 
@@ -35,8 +36,9 @@ class StateWriter:
         The digest is remembered only after the store has taken the document. Every store is tried; then the first
         StoreError is raised.
         """
-        document = json.dumps(await self._document(), ensure_ascii=False, sort_keys=True).encode()
-        digest = hashlib.sha256(document).hexdigest()
+        body = await self._document()
+        document = self._signed(body)
+        digest = hashlib.sha256(canonical(body)).hexdigest()
         written: list[str] = []
         failures: list[StoreError] = []
         for name, store in self.stores.items():
@@ -57,7 +59,12 @@ class StateWriter:
             raise failures[0]
         return tuple(written)
 
-    async def _document(self) -> dict[str, Plain]:
+    def _signed(self, body: Json) -> bytes:
+        """Whoever can write to the store can seal to the recipients too: only the signature says who wrote it."""
+        signature_hex = self.signer.sign(canonical(body))
+        return signed_document(body, signature_hex=signature_hex, signer_hex=self.signer.public_hex)
+
+    async def _document(self) -> Json:
         """Only what changes when Fly's things change: no instants of reading, or every check would rewrite it."""
         lineages: list[Plain] = []
         async with self.catalog.transaction() as tx:
@@ -70,14 +77,21 @@ class StateWriter:
                         "app": lineage.app,
                         "volume_name": lineage.volume_name,
                         "volume_ids": plain(lineage.volume_ids),
+                        "first_seen_at": instant_text(lineage.first_seen_at),
+                        "is_retired": lineage.is_retired,
                         "machine_id": lineage.machine_id,
                         "machine_name": lineage.machine_name,
                         "machine_config": json.loads(config) if config else None,
                         "snapshots": [_snapshot(row) for row in snapshots[:_SNAPSHOTS]],
                     }
                 )
-        return {"format": _FORMAT, "org": self.org, "signer": self.signer.public_hex, "lineages": lineages}
+        return {"format": STATE_FORMAT, "org": self.org, "signer": self.signer.public_hex, "lineages": lineages}
 
 
 def _snapshot(row: RecordedSnapshot) -> dict[str, Plain]:
-    return {"id": row.snapshot.id, "volume_id": row.volume_id, "created_at": plain(row.snapshot.created_at)}
+    created_at = row.snapshot.created_at
+    return {
+        "id": row.snapshot.id,
+        "volume_id": row.volume_id,
+        "created_at": instant_text(created_at) if created_at else None,
+    }

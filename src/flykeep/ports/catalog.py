@@ -108,8 +108,11 @@ class Backups(Protocol):
 
     async def recorded_snapshot(self, snapshot_id: SnapshotId) -> RecordedSnapshot | None: ...
 
-    async def record_artifact(self, artifact: Artifact) -> None:
-        """Insert or renew by (export id, store); `leaving_at` and `lock` stay as they are."""
+    async def record_artifact(self, artifact: Artifact, *, lineage_id: LineageId | None = None) -> None:
+        """Insert or renew by (export id, store); `leaving_at`, `lock` and the lineage it belongs to stay as they are.
+
+        A new one belongs to `lineage_id`, without it to the lineage its manifest names.
+        """
         ...
 
     async def begin_removal(self, export_id: ExportId, store: str, *, now: datetime) -> bool:

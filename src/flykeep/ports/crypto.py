@@ -31,6 +31,16 @@ class IndexKey(Protocol):
         ...
 
 
+class Opener(Protocol):
+    """Opens what a Sealer made."""
+
+    def is_encrypted(self, sealed: bytes) -> bool: ...
+
+    def open(self, sealed: bytes, *, identity: str | None) -> bytes:
+        """`identity` is the text of an identity file. Raises IntegrityError, which says nothing of the identity."""
+        ...
+
+
 class Sealer(Protocol):
     """Compresses and encrypts small documents (`_state/latest`)."""
 

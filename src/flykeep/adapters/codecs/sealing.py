@@ -8,6 +8,7 @@ import sys
 
 import pyrage
 
+from flykeep.adapters.codecs.age_stream import identities_in
 from flykeep.domain.errors import ConfigError, IntegrityError
 
 if sys.version_info >= (3, 14):
@@ -17,6 +18,7 @@ else:
 
 _OPTIONS: dict[int, int] = {zstd.CompressionParameter.compression_level: 9, zstd.CompressionParameter.checksum_flag: 1}
 _OPEN_AT_MOST_BYTES = 256 << 20
+_AGE_MAGIC = b"age-encryption.org/"
 _RECIPIENT = re.compile(r"age1[0-9a-z]{58}")
 _RECIPIENT_HINT = "A recipient is a public key of `age-keygen`: 62 characters that start with age1."
 
@@ -58,13 +60,24 @@ class AgeSealer:
         return bytes(pyrage.encrypt(packed, keys))
 
 
+class AgeOpener:
+    """Implements ports.crypto.Opener."""
+
+    def is_encrypted(self, sealed: bytes) -> bool:
+        return sealed.startswith(_AGE_MAGIC)
+
+    def open(self, sealed: bytes, *, identity: str | None) -> bytes:
+        """`identity` is the text of an identity file; it is not used where nothing is encrypted."""
+        return open_sealed(sealed, identity=identity if self.is_encrypted(sealed) else None)
+
+
 def open_sealed(sealed: bytes, *, identity: str | None) -> bytes:
     """What `seal` was given. `identity` is an age secret key, None where nothing was encrypted.
 
     Raises IntegrityError, which says nothing of the identity.
     """
     try:
-        packed = sealed if identity is None else bytes(pyrage.decrypt(sealed, [_identity(identity)]))
+        packed = sealed if identity is None else bytes(pyrage.decrypt(sealed, identities_in(identity)))
         unpacking = zstd.ZstdDecompressor()
         plain = unpacking.decompress(packed, _OPEN_AT_MOST_BYTES)
     except (pyrage.DecryptError, zstd.ZstdError, EOFError) as error:
@@ -75,11 +88,3 @@ def open_sealed(sealed: bytes, *, identity: str | None) -> bytes:
     if not unpacking.eof:
         raise IntegrityError("The document is cut short, or larger than flykeep ever writes one.")
     return plain
-
-
-def _identity(text: str) -> pyrage.x25519.Identity:
-    try:
-        return pyrage.x25519.Identity.from_str(text.strip())
-    except pyrage.IdentityError:
-        pass
-    raise ConfigError("This is no age identity.", hint="An identity is a line that starts with AGE-SECRET-KEY-1.")

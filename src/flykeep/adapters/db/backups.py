@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, literal, select, update
 
 from flykeep.adapters.db.columns import Instant
 from flykeep.adapters.db.statements import Statements
@@ -54,22 +54,20 @@ class SqlBackups:
         row = await self._do.row(select(snapshots).where(snapshots.c.snapshot_id == snapshot_id))
         return None if row is None else _snapshot(row)
 
-    async def record_artifact(self, artifact: Artifact) -> None:
-        """What only removals know (`leaving_at`, `lock`) stays as it is."""
-        await self._do.save(
-            artifacts,
-            {
-                "export_id": artifact.export_id,
-                "store": artifact.store,
-                "lineage_id": artifact.manifest.origin.lineage_id,
-                "manifest_key": artifact.manifest_key,
-                "manifest": artifact.manifest,
-                "recorded_at": artifact.recorded_at,
-                "verified_at": artifact.verified_at,
-                "verified_level": artifact.verified_level,
-                "is_failed": artifact.is_failed,
-            },
-        )
+    async def record_artifact(self, artifact: Artifact, *, lineage_id: LineageId | None = None) -> None:
+        """What only removals (`leaving_at`, `lock`) and rebuilds (`lineage_id`) know stays as it is."""
+        facts = {
+            "manifest_key": artifact.manifest_key,
+            "manifest": artifact.manifest,
+            "recorded_at": artifact.recorded_at,
+            "verified_at": artifact.verified_at,
+            "verified_level": artifact.verified_level,
+            "is_failed": artifact.is_failed,
+        }
+        if not await self._change(artifact.export_id, artifact.store, **facts):
+            owner = lineage_id or artifact.manifest.origin.lineage_id
+            copy = {"export_id": artifact.export_id, "store": artifact.store, "lineage_id": owner}
+            await self._do.change(insert(artifacts).values(copy | facts))
 
     async def begin_removal(self, export_id: ExportId, store: str, *, now: datetime) -> bool:
         since_at = func.coalesce(artifacts.c.leaving_at, literal(now, Instant()))

@@ -74,6 +74,15 @@ async def artifacts_come_back_exactly_and_are_renewed_by_id_and_store(catalog: C
         assert [one.export_id for one in await tx.artifacts(LINEAGE)] == ["02", "01", "01"]
 
 
+async def an_artifact_may_belong_to_another_lineage_than_its_manifest_says_and_stays_there(catalog: Catalog) -> None:
+    adopted = an_artifact("01", lineage_id=OTHER_LINEAGE)
+    async with catalog.transaction() as tx:
+        await tx.record_artifact(adopted, lineage_id=LINEAGE)
+        await tx.record_artifact(replace(adopted, verified_at=NOON))
+        assert await tx.artifacts(LINEAGE) == (replace(adopted, verified_at=NOON),)
+        assert await tx.artifacts(OTHER_LINEAGE) == ()
+
+
 async def a_removal_is_remembered_until_its_artifact_is_forgotten(catalog: Catalog) -> None:
     kept, copy = an_artifact("01"), an_artifact("01", store="second")
     async with catalog.transaction() as tx:
@@ -315,6 +324,7 @@ RECORD_CHECKS: tuple[Callable[[Catalog], Awaitable[None]], ...] = (
     a_snapshot_seen_first_may_learn_its_run_later,
     snapshots_are_listed_newest_first,
     artifacts_come_back_exactly_and_are_renewed_by_id_and_store,
+    an_artifact_may_belong_to_another_lineage_than_its_manifest_says_and_stays_there,
     a_removal_is_remembered_until_its_artifact_is_forgotten,
     what_a_store_locks_is_a_backup_again_and_says_why,
     a_pin_holds_until_it_is_taken_out,
