@@ -73,6 +73,7 @@ class UploadSweep:
 
     async def sweep(self, dead: Collection[RunId], *, is_applied: bool) -> UploadReport:
         """Look at every bucket. `dead` are open runs whose process died; what living ones upload stays unmentioned."""
+        began_at, is_whole = self.clock.now(), True
         leftovers: list[UploadLeftover] = []
         unswept: list[Unswept] = []
         for name, order in self.orders.items():
@@ -80,9 +81,10 @@ class UploadSweep:
                 leftovers += await self._sweep(order, dead, is_applied=is_applied)
             except StoreError as error:
                 unswept.append(Unswept(name, error.message, error.next_step))
-        if is_applied:
+                is_whole = is_whole and not error.is_retryable
+        if is_applied and is_whole:  # else the next hour tries again
             async with self.catalog.transaction() as tx:
-                await tx.save_note(SWEPT_NOTE, str(self.clock.now().timestamp()))
+                await tx.save_note(SWEPT_NOTE, str(began_at.timestamp()))
         return UploadReport(tuple(leftovers), tuple(unswept))
 
     async def _sweep(self, order: StoreOrder, dead: Collection[RunId], *, is_applied: bool) -> list[UploadLeftover]:

@@ -178,6 +178,20 @@ async def test_the_hourly_job_asks_only_when_something_may_be_left_or_a_day_has_
     assert bench.buckets.asked == asked + 1
 
 
+async def test_the_hourly_job_tries_again_where_a_store_did_not_answer_and_not_where_it_will_not(bench: Bench) -> None:
+    bench.buckets.failures.append(StoreUnavailableError("not now"))
+    await bench.hourly()
+    await bench.hourly()
+    assert bench.buckets.asked == 2
+
+    await bench.parts.clock.sleep(timedelta(hours=24))
+    bench.buckets.failures.append(StoreToolMissingError("boto3 is not installed"))
+    kept, _ = await bench.hourly()
+    assert [one["reason"] for one in kept["unswept"]] == ["boto3 is not installed"]
+    await bench.hourly()
+    assert bench.buckets.asked == 3
+
+
 # A real worker, a real server.
 
 
