@@ -149,7 +149,7 @@ async def test_an_archive_larger_than_the_volume_is_refused_with_both_numbers(vo
         ("cut.tar", member("f", content=b"x" * 1000).tobuf() + b"x" * 400, TruncatedStreamError),
         ("noise.tar", b"\1" * 2048, TruncatedStreamError),
         ("empty.tar", b"", TruncatedStreamError),
-        ("cut.tar.gz", gzip.compress(bytes(10240))[:-9], IntegrityError),
+        ("cut.tar.gz", gzip.compress(bytes(10240), mtime=0)[:-9], IntegrityError),
         ("noise.tar.gz", b"\x1f\x8b" + b"\1" * 100, IntegrityError),
         ("noise.tar.zst", b"\x28\xb5\x2f\xfd" + b"\1" * 100, IntegrityError),
     ],
