@@ -53,6 +53,7 @@ def _check_policy(settings: Settings, name: str) -> Iterator[Problem]:
     policy = settings.policies[name]
     yield from _check_snapshots(settings, policy)
     yield from _check_exports(settings, policy)
+    yield from _check_keep(settings, policy)
     yield from _check_platform(settings, policy)
     yield from _check_drills(settings, policy)
 
@@ -81,6 +82,14 @@ def _check_exports(settings: Settings, policy: Policy) -> Iterator[Problem]:
     if policy.copies and not rule.schedule:
         message = "copies are wanted, but no export is scheduled"
         yield _problem(settings, Level.WARNING, path, message, "Give export a cron expression.")
+
+
+def _check_keep(settings: Settings, policy: Policy) -> Iterator[Problem]:
+    for index, copy in enumerate(policy.copies):
+        if copy.keep.is_empty and copy.keep.min > 1:
+            path: Path = ("policies", policy.name, "copies", index, "keep")
+            message = "has only min, which limits the other keys: nothing is ever removed"
+            yield _problem(settings, Level.WARNING, path, message, "Say what to keep: last, daily, weekly or within.")
 
 
 def _check_platform(settings: Settings, policy: Policy) -> Iterator[Problem]:
