@@ -219,4 +219,8 @@ class ExportJob:
 def _is_of(copy: Artifact, rule: TargetRule) -> bool:
     """Whether the copy is good and holds what the configuration asks for now."""
     origin = copy.manifest.origin
-    return not copy.is_failed and (origin.paths, origin.excluded) == (rule.include, rule.exclude)
+    return (
+        not copy.is_failed
+        and copy.leaving_at is None
+        and (origin.paths, origin.excluded) == (rule.include, rule.exclude)
+    )

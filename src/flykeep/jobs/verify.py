@@ -137,6 +137,8 @@ class VerifyJob:
 
     async def _remember(self, artifact: Artifact, *, reason: str | None = None) -> None:
         async with self.catalog.transaction() as tx:
+            if all(copy.store != artifact.store for copy in await tx.artifact(artifact.export_id)):
+                return  # it was removed meanwhile: recorded again it would be an artifact that does not exist
             await tx.record_artifact(artifact)
             if reason is not None:
                 await tx.save_note(_note(artifact), reason)

@@ -102,3 +102,13 @@ async def test_the_files_of_an_artifact_come_from_its_index(parts: Parts, artifa
         "crocbot",
         parts.keys.index_key.identity(),
     )
+
+
+async def test_a_verification_does_not_bring_back_what_was_removed_meanwhile(parts: Parts, artifact: Artifact) -> None:
+    async with parts.catalog.transaction() as tx:
+        await tx.forget_artifact(artifact.export_id, artifact.store)
+
+    await parts.verify.verify(artifact, level="bytes")
+
+    async with parts.catalog.transaction() as tx:
+        assert [one.store for one in await tx.artifact(artifact.export_id)] == ["shelf"]

@@ -159,3 +159,9 @@ def test_a_problem_reads_as_one_line() -> None:
     problem = Problem(Level.ERROR, "fly.org", "is missing", "config.toml:1", "Name it.")
     assert str(problem) == "config.toml:1: fly.org: is missing. Name it."
     assert str(Problem(Level.WARNING, "", "no token")) == "no token."
+
+
+def test_a_keep_rule_of_min_alone_is_told(load: Load, changed: Change) -> None:
+    (warning,) = found(load(changed("keep = { weekly = 8 }", "keep = { min = 3 }"), ALL_SET), Level.WARNING)
+
+    assert "policies.standard.copies[0].keep: has only min" in warning
