@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pyrage
 import pytest
 
+from flykeep.adapters.codecs.signing import Ed25519Signer
+from flykeep.bootstrap import Application, open_application
 from flykeep.cli.acting import exit_code
 from flykeep.cli.targets import find_lineage
 from flykeep.cli.verdicts import headline
@@ -19,8 +22,10 @@ from flykeep.domain import layout
 from flykeep.domain.findings import Compliance, Incident, Severity
 from flykeep.domain.policy import JobKind
 from flykeep.domain.proof import Proof, parse
-from flykeep.domain.run import Run, RunState
+from flykeep.domain.run import Run, RunRequest, RunState
 from flykeep.jobs.drill import DrillJob
+from flykeep.jobs.runner import Watcher
+from flykeep.settings import load_settings
 from tests.integration.scratch.home import SCRATCH_APP, TARGET, Home, ended_well, home
 
 PROBES = """
@@ -177,3 +182,61 @@ async def assert_fails(fly: Home, words: str) -> None:
     assert words in proof.reason
     incident = await incident_of(fly, "drill.failed")
     assert words in incident.finding.summary
+
+
+@asynccontextmanager
+async def a_laptop(fly: Home, directory: Path) -> AsyncIterator[Application]:
+    """Another flykeep with the store, the identity and the daemon's public key: what CI or a person has."""
+    state = directory / "laptop"
+    text = fly.kit.config.read_text().replace(f"{fly.sim.directory}/flykeep.db", f"{state}/flykeep.db")
+    text = text.replace("[worker]\nimage = ", "[worker]\n# image = ").replace(*IDENTITY)
+    state.mkdir()
+    (directory / "laptop.toml").write_text(text)
+    (state / "keys").mkdir(mode=0o700)
+    (state / "keys" / "trusted_signers").write_text(signer_of(fly) + "\n")
+    identity = (fly.sim.directory / "age-identity.txt").read_text().split("AGE-SECRET-KEY-")[1].split()[0]
+    environment = fly.kit.environment | {"AGE_IDENTITY": f"AGE-SECRET-KEY-{identity}"}
+    settings = load_settings(directory / "laptop.toml", environment)
+    async with open_application(replace(settings, notifiers=())) as laptop:
+        async with fly.application.catalog.transaction() as tx:
+            lineages, artifacts = await tx.lineages(), await tx.artifacts()
+        async with laptop.catalog.transaction() as tx:  # what it reads from the store
+            for lineage in lineages:
+                await tx.save_lineage(lineage)
+            for artifact in artifacts:
+                await tx.record_artifact(artifact)
+        yield laptop
+
+
+def signer_of(fly: Home) -> str:
+    book = fly.application.check.book
+    assert book is not None
+    return book.signer.public_hex
+
+
+async def test_a_drill_elsewhere_is_believed_of_a_trusted_signer_only(fly: Home, tmp_path: Path) -> None:
+    ended_well(await fly.export(source="ssh"))
+    async with a_laptop(fly, tmp_path) as laptop:
+        before = len(fly.sim.requests)
+        lineage = await find_lineage(laptop, TARGET)
+        request = RunRequest(source=None)
+        async with laptop.submission.submitted(JobKind.DRILL, lineage.id, request, is_local=True) as run:
+            ended_well(await laptop.submission.see_through(run, watcher=Watcher()))
+        assert len(fly.sim.requests) == before, "an artifact is drilled without Fly"
+        assert not any((tmp_path / "laptop" / "drills").iterdir())
+        assert laptop.check.book is not None
+        theirs = laptop.check.book.signer.public_hex
+
+    incident = await incident_of(fly, "proof.refused")
+    assert "does not trust" in incident.finding.summary
+    assert (await verdict(fly)).proof is None
+
+    check = fly.application.check
+    assert check.book is not None
+    signer = check.book.signer
+    assert isinstance(signer, Ed25519Signer)
+    trusting = replace(check, book=replace(check.book, signer=signer.trusting([theirs])))
+    await trusting.evaluate()
+    proven = (await verdict(fly)).proof
+    assert proven is not None
+    assert (proven.source, proven.proof_id) == ("artifact", run.id)
