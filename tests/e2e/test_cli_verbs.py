@@ -93,6 +93,10 @@ async def with_an_artifact(told: Story) -> None:
     await told.tell("drill", "drill", MAIN)
     await told.tell("check after the drill", "check")
     await told.tell("status proven", "status")
+    await told.tell("import plan", "import", MAIN, "--artifact", export_id, "--path", "crocbot.json", "--plan")
+    imported = ("--artifact", export_id, "--path", "crocbot.json", "--no-restart", "--yes")
+    run = (await told.tell("import", "import", MAIN, *imported))["import_id"]
+    await told.tell("import confirm", "import", "confirm", run, "--yes")
 
 
 async def afterwards(told: Story) -> None:
@@ -269,7 +273,7 @@ class TestActing:
         assert story["snapshot"]["result"]["snapshot_id"] in listed
 
     async def test_runs_tell_their_steps(self, story: Story) -> None:
-        assert {run["kind"] for run in story["runs"]["runs"]} == {"snapshot", "export", "drill"}
+        assert {run["kind"] for run in story["runs"]["runs"]} == {"snapshot", "export", "drill", "import"}
         assert "request snapshot" in [step["name"] for step in story["run"]["steps"]]
 
     async def test_incidents_are_acknowledged_and_muted(self, story: Story) -> None:
