@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from flykeep.domain.errors import IntegrityError, NotFoundError, RefusalError, TruncatedStreamError, UnsafeArchiveError
 from flykeep.ports.importing import FileSource
 from tests.integration.worker.importing import Volume
-from tests.sshd import Sshd
+from tests.sshd import Sshd, running_sshd
 
 MIB = 1 << 20
 
@@ -131,16 +131,33 @@ async def test_an_unsafe_archive_is_refused_and_nothing_is_written(
     assert (outside / "there").stat().st_nlink == 1
 
 
-async def test_an_archive_larger_than_the_volume_is_refused_with_both_numbers(volume: Volume, tmp_path: Path) -> None:
-    path = tmp_path / "huge.tar"
-    info = tarfile.TarInfo("huge")
-    info.size = 1 << 50
-    path.write_bytes(info.tobuf() + bytes(64 * MIB))
+@pytest.fixture
+def full_sshd(tmp_path: Path) -> Iterator[Sshd]:
+    """A machine whose volume has 10 KiB left."""
+    (tmp_path / "bin").mkdir()
+    df = tmp_path / "bin" / "df"
+    df.write_text(
+        "#!/bin/sh\necho 'Filesystem 1024-blocks Used Available Capacity Mounted on'\n"
+        "echo '/dev/vdc 1000000 999990 10 100% /data'\n"
+    )
+    df.chmod(0o755)
+    with running_sshd(tmp_path / "sshd", path=f"{tmp_path / 'bin'}:/usr/bin:/bin") as sshd:
+        yield sshd
 
-    with pytest.raises((RefusalError, UnsafeArchiveError), match=str(1 << 50)[:3] + r"|at most"):
+
+async def test_an_archive_larger_than_the_room_is_refused_with_both_numbers(full_sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    volume = Volume(tmp_path / "volume", full_sshd)
+    path = tmp_path / "large.tar"
+    with tarfile.open(path, "w") as archive:
+        add(archive, "small", b"s" * 1000)
+        add(archive, "large", b"l" * 1000)
+
+    with pytest.raises(RefusalError, match="10240 bytes free, and the import needs 16384"):
         await volume.stage(volume.order(FileSource(str(path))))
 
-    assert not volume.own()
+    assert not list(volume.directory.iterdir())
+    await volume.take_in(FileSource(str(path)), paths=("small",))
 
 
 @pytest.mark.parametrize(

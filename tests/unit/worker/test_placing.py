@@ -317,6 +317,7 @@ def test_what_the_app_wrote_between_two_attempts_is_kept(box: Box) -> None:
 
 def test_what_is_not_whole_is_never_moved(box: Box) -> None:
     (box.stage() / "f").write_text("half")
+    (box.staged.parent / "held").touch()
 
     with pytest.raises(RefusalError, match="not whole"):
         box.place(Placing.MOVE)
