@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from flykeep.domain.errors import SnapshotFailedError
 from flykeep.domain.fly import Volume, VolumeSnapshot
 from flykeep.domain.plans import SNAPSHOT_MOUNT, SourceFacts
 from flykeep.domain.scratch import ScratchRule, freshest, plan_scratch
@@ -58,8 +57,8 @@ class SnapshotSource:
         if chosen is None:
             await work.journal.step("no snapshot is young enough, take one")
             chosen = (await self.snapshots.take(work, volume)).snapshot
-        if chosen is None or chosen.created_at is None:
-            raise SnapshotFailedError("Fly tells no instant of the snapshot", facts={"volume": volume.id})
+        assert chosen is not None  # what was taken is finished, and a finished snapshot has an instant
+        assert chosen.created_at is not None
         await work.journal.step("snapshot chosen", snapshot=chosen.id, created_at=chosen.created_at.isoformat())
         return chosen
 

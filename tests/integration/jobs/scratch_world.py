@@ -78,6 +78,11 @@ class ScratchWorld:
     refusals: list[Exception] = field(default_factory=list)
     stubborn: int = 0  # so often a delete is refused after its machine went
     count: int = 0
+    stays: str | None = None  # the state no volume leaves
+    starts: bool = True
+    lingers: bool = False  # machines stay, whatever they were told
+    forgets: bool = False  # it knows no machine that it destroyed
+    refuses_to_list: bool = False
     called: list[str] = field(default_factory=list)
     slow: asyncio.Event | None = None
     deaf: bool = False  # it destroys nothing
@@ -110,7 +115,7 @@ class ScratchWorld:
         return tuple(one for one in self.volumes.values() if one.app == app)
 
     async def volume(self, _app: AppName, volume_id: VolumeId) -> Volume:
-        self.volumes[volume_id] = replace(self.volumes[volume_id], state="created")
+        self.volumes[volume_id] = replace(self.volumes[volume_id], state=self.stays or "created")
         return self.volumes[volume_id]
 
     async def delete_volume(self, _app: AppName, volume_id: VolumeId) -> None:
@@ -144,12 +149,18 @@ class ScratchWorld:
 
     async def machines(self, app: AppName) -> tuple[Machine, ...]:
         self.called.append("machines")
+        if self.refuses_to_list:
+            raise FlyUnavailableError("no answer")
         self._known(app)
         return tuple(one for one in self.servers.values() if one.app == app)
 
     async def wait_for_state(self, _app: AppName, machine_id: MachineId, state: str, *, within: timedelta) -> bool:
         assert within > timedelta(0)
         found = self.servers.get(machine_id)
+        if state == "destroyed" and self.forgets:
+            raise FlyNotFoundError("no such machine")
+        if (state == "started" and not self.starts) or (state == "destroyed" and self.lingers):
+            return False
         return found is None if state == "destroyed" else found is not None and found.state == state
 
     async def destroy_machine(self, _app: AppName, machine_id: MachineId) -> None:

@@ -302,6 +302,79 @@ async def test_nothing_is_looked_for_that_no_run_left_unless_it_is_asked_for(mad
     assert everything(made) == planted
 
 
+async def test_a_volume_above_the_limit_is_refused_before_anything_is_made(made: ScratchParts) -> None:
+    made.rule = replace(made.rule, max_volume_gb=1)
+    made.fly.the_volume = replace(made.fly.the_volume, size_gb=2)
+    run = await made.parts.claimed()
+    asked = replace(run, request=replace(run.request, source="snapshot"))
+    with pytest.raises(RefusalError, match="max_volume_gb is 1"):
+        await made.export.run(work_of(made, asked))
+    assert_nothing_left(made)
+
+
+async def test_a_volume_or_machine_that_does_not_come_up_in_time_is_given_up_and_removed(made: ScratchParts) -> None:
+    made.parts.rule = one_copy(made)
+    made.world.stays = "restoring"
+    with pytest.raises(FlyUnavailableError, match="still 'restoring'"):
+        await exported(made)
+    assert_nothing_left(made)
+
+
+async def test_a_machine_that_does_not_start_in_time_is_given_up_and_removed(made: ScratchParts) -> None:
+    made.parts.rule = one_copy(made)
+    made.world.starts = False
+    with pytest.raises(FlyUnavailableError, match="did not start within"):
+        await exported(made)
+    assert_nothing_left(made)
+
+
+async def died_with_both(made: ScratchParts) -> None:
+    """A machine and a volume of a run whose process is dead."""
+    made.parts.rule = one_copy(made)
+    made.reaper = Reaper(40)
+    with pytest.raises(DiedError):
+        await exported(made)
+    made.reaper = Reaper()
+    assert len(everything(made)) == 2
+
+
+async def test_what_does_not_go_away_in_time_is_kept_for_the_next_look(made: ScratchParts) -> None:
+    await died_with_both(made)
+    made.world.lingers = True
+    report = await made.reconcile.reconcile(is_applied=True)
+    assert report.scratch[0].action == "kept: the machine is still there"
+    made.world.lingers = False
+    made.world.stubborn = 1000
+    report = await made.reconcile.reconcile(is_applied=True)
+    assert report.scratch[0].action == "kept: it is attached"
+    made.world.stubborn = 0
+    await made.reconcile.reconcile(is_applied=True)
+    assert_nothing_left(made)
+
+
+async def test_a_machine_that_fly_has_forgotten_while_it_was_waited_for_is_gone(made: ScratchParts) -> None:
+    await died_with_both(made)
+    made.world.forgets = True
+    assert [left.action for left in (await made.reconcile.reconcile(is_applied=True)).scratch] == ["remove"]
+    assert_nothing_left(made)
+
+
+async def test_an_app_that_is_gone_took_everything_with_it(made: ScratchParts) -> None:
+    await died_with_both(made)
+    made.world.apps.clear()
+    assert (await made.reconcile.reconcile(is_applied=True)).scratch == ()
+
+
+async def test_look_alikes_are_not_looked_for_where_there_is_no_app_of_our_own_or_no_answer(made: ScratchParts) -> None:
+    sweep = made.reconcile.scratch
+    assert sweep is not None
+    plant(made)
+    assert await replace(sweep, app=None).sweep([], [], is_applied=True) == ()
+    made.world.refuses_to_list = True
+    (left,) = await sweep.sweep([], [], is_applied=True)
+    assert (left.action, left.names) == ("kept: no answer", ())
+
+
 async def test_namesakes_of_journalled_things_are_left_alone(made: ScratchParts) -> None:
     run = await made.parts.claimed()
     journal = Journal(run, made.parts.catalog, made.parts.clock)

@@ -40,6 +40,12 @@ def test_every_name_is_one_that_fly_takes(run_id: str, number: int) -> None:
     assert is_temporary(volume_name(RunId(run_id), number))
 
 
+@pytest.mark.parametrize("number", [0, 100_000])
+def test_a_run_that_tries_for_ever_is_stopped(number: int) -> None:
+    with pytest.raises(RefusalError, match="99999"):
+        volume_name(RUN, number)
+
+
 @pytest.mark.parametrize(
     "name", ["fk_look_alike", "fk_data", "data", "fk_01m89jcgc7ej71y2ap6j_0", "xfk_01m89jcgc7ej71y2ap6j_1"]
 )
@@ -126,4 +132,4 @@ def test_an_empty_volume_that_would_be_too_large_is_refused() -> None:
 
 
 def test_a_volume_without_a_dated_snapshot_has_none_to_restore() -> None:
-    assert newest_restorable_snapshot([snapshot("a", created_at=None)]) is None
+    assert newest_restorable_snapshot([snapshot("a", age=None)]) is None
