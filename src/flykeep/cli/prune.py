@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -85,7 +86,18 @@ async def _apply(
         is_local=is_local,
     )
     report(run, options)
+    if not options.is_json and run.outcome is not None:
+        _print_result(json.loads(run.outcome.result_json), options)
     return code
+
+
+def _print_result(result: dict[str, Any], options: Common) -> None:
+    out = console(options)
+    for copy in result.get("copies", []):
+        line = f"{copy['target']} in {copy['store']}: {count_text(len(copy['removed']), 'artifact')} removed"
+        out.print(f"{line}, {bytes_text(copy['freed_bytes'])} freed, {copy['kept']} kept", markup=False)
+        for words in (*(f"{one}: locked by the store" for one in copy["locked"]), *copy["held"]):
+            out.print(f"  left for now: {words}", markup=False)
 
 
 def _show(copies: tuple[PlannedCopy, ...], options: Common) -> None:

@@ -14,6 +14,7 @@ from flykeep.domain.artifact import Artifact, Lock
 from flykeep.domain.errors import StoreError, StoreNotFoundError, StoreUnavailableError
 from flykeep.domain.ids import ExportId
 from flykeep.domain.run import RunState
+from flykeep.domain.target import STORES_LINEAGE
 from flykeep.jobs.context import Journal
 from flykeep.ports.catalog import Catalog, Transaction
 from flykeep.ports.clock import Clock
@@ -130,7 +131,9 @@ async def _held_now(tx: Transaction, artifact: Artifact) -> str | None:
     pins = [pin for pin in await tx.pins() if pin.export_id == artifact.export_id]
     if pins:
         return f"pinned: {pins[0].reason}"
-    for run in await tx.runs(lineage_id=artifact.manifest.origin.lineage_id, is_open=True):
-        if run.state is RunState.RUNNING:
-            return f"run {run.id} of its target is at work; it may read it"
+    # Only the runs of its target, and those that verify what the stores hold, read artifacts.
+    for lineage_id in (artifact.manifest.origin.lineage_id, STORES_LINEAGE):
+        for run in await tx.runs(lineage_id=lineage_id, is_open=True):
+            if run.state is RunState.RUNNING:
+                return f"{run.kind.value} run {run.id} is at work; it may read it"
     return None

@@ -9,9 +9,9 @@ import pytest
 
 from flykeep.daemon.ticker import Ticker
 from flykeep.domain.ids import LineageId, MachineId
-from flykeep.domain.policy import CopyRule, ExportRule, JobKind, Policy, Schedule, SnapshotRule, TargetRule
+from flykeep.domain.policy import CopyRule, ExportRule, JobKind, KeepRule, Policy, Schedule, SnapshotRule, TargetRule
 from flykeep.domain.run import Outcome, Run, RunState
-from flykeep.domain.target import STORES_LINEAGE
+from flykeep.domain.target import ORG_LINEAGE, STORES_LINEAGE
 from flykeep.ports.catalog import Pause
 from tests.integration.jobs.parts import Parts
 from tests.unit.domain.builders import lineage
@@ -121,3 +121,18 @@ def test_the_daemon_wakes_for_every_schedule_there_is(ticker: Ticker) -> None:
         "0 3 * * *",
         "0 4 * * 0",
     }
+
+
+async def test_retention_has_a_slot_where_a_copy_has_a_keep_rule_and_nowhere_else(parts: Parts, ticker: Ticker) -> None:
+    daily, ruled = Schedule("20 2 * * *"), CopyRule("offsite", KeepRule(last=2))
+    without = replace(ticker, prune_schedule=daily)
+    await without.tick()
+    assert await runs(parts, JobKind.PRUNE) == []
+    assert daily not in without.schedules()
+
+    with_rule = replace(without, rules=(TargetRule("my-crocbot/*", replace(POLICY, copies=(ruled,))),))
+    assert [await with_rule.tick(), await with_rule.tick()] == [1, 0]
+
+    (run,) = await runs(parts, JobKind.PRUNE)
+    assert (run.lineage_id, run.slot.key) == (ORG_LINEAGE, "2026-03-02T02:20:00Z")
+    assert daily in with_rule.schedules()

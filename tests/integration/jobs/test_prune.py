@@ -13,9 +13,11 @@ import pytest
 from flykeep.domain.artifact import StoredObject
 from flykeep.domain.errors import StoreError, StoreUnavailableError
 from flykeep.domain.holds import AuditAction, Pin
+from flykeep.domain.ids import LineageId
 from flykeep.domain.policy import JobKind, KeepRule
 from flykeep.domain.retention import Fate
 from flykeep.domain.run import RunState
+from flykeep.domain.target import STORES_LINEAGE
 from flykeep.jobs.removal import Removal
 from tests.full import full
 from tests.integration.jobs.endings import DAY, LOOKALIKE, Endings, Fuse, KilledError, copied, exported, rules
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.asyncio
 async def test_what_no_rule_keeps_goes_with_all_its_objects_and_its_row(parts: Parts) -> None:
     endings = await exported(parts, 4)
     before = await endings.ids("offsite")
+    await parts.pending()  # a run that only waits reads nothing yet
 
     outcome = await endings.prune(actor="ops")
 
@@ -216,7 +219,10 @@ class TestWhatIsRefused:
         assert oldest in await endings.ids("offsite")
         assert oldest in await endings.ids("shelf")
 
-    async def test_what_was_pinned_or_is_read_by_a_run_since_the_plan_is_held(self, parts: Parts) -> None:
+    @pytest.mark.parametrize("lineage_id", [None, STORES_LINEAGE])
+    async def test_what_was_pinned_or_is_read_by_a_run_since_the_plan_is_held(
+        self, parts: Parts, lineage_id: LineageId | None
+    ) -> None:
         endings = await exported(parts, 3)
         (oldest,) = (await endings.recorded("offsite"))[2:]
         journal = (await endings.work(JobKind.PRUNE)).journal
@@ -225,11 +231,11 @@ class TestWhatIsRefused:
         assert (await endings.remover.remove(oldest, journal)).held == "pinned: evidence"
         async with parts.catalog.transaction() as tx:
             await tx.unpin(oldest.export_id)
-        run = await parts.claimed()
+        run = await parts.claimed(lineage_id=lineage_id or parts.lineage.id)
 
         held = json.loads((await endings.prune()).result_json)["copies"][0]["held"]
 
-        assert held == [f"{oldest.export_id}: run {run.id} of its target is at work; it may read it"]
+        assert held == [f"{oldest.export_id}: export run {run.id} is at work; it may read it"]
         assert len(await endings.ids("offsite")) == 3
 
     async def test_what_is_gone_from_the_catalog_meanwhile_is_left_alone(self, parts: Parts) -> None:

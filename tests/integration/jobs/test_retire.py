@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from flykeep.domain import layout
-from flykeep.domain.errors import BusyError, RefusalError, StoreError, TargetNotFoundError
+from flykeep.domain.errors import BusyError, RefusalError, StoreError, StoreUnavailableError, TargetNotFoundError
 from flykeep.domain.holds import AuditAction, Pin
 from flykeep.domain.ids import LineageId, MachineId
 from flykeep.domain.policy import JobKind
@@ -210,7 +210,7 @@ async def test_a_store_that_fails_leaves_its_artifact_and_its_proofs(parts: Part
 
 
 async def _no_route(_: str) -> None:
-    raise StoreError("no route")
+    raise StoreUnavailableError("no route")
 
 
 async def test_a_target_that_is_not_known_can_not_be_retired(parts: Parts) -> None:
