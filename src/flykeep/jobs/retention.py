@@ -56,17 +56,19 @@ class RetentionPlanner:
         async with self.catalog.transaction() as tx:
             lineages = tuple(await tx.lineages(include_retired=True))
             pins = {pin.export_id: pin.reason for pin in await tx.pins()}
-            artifacts = await tx.artifacts(lineage_id)
+            held = {
+                lineage.id: await tx.artifacts(lineage.id) for lineage in lineages if lineage_id in {None, lineage.id}
+            }
         grouped: dict[tuple[LineageId, str], list[Candidate]] = {}
-        for artifact in artifacts:
-            key = (artifact.manifest.origin.lineage_id, artifact.store)
-            grouped.setdefault(key, []).append(Candidate(artifact, pins.get(artifact.export_id)))
+        for owner, artifacts in held.items():  # not whose the manifest says: a rebuilt catalog may know better
+            for artifact in artifacts:
+                candidate = Candidate(artifact, pins.get(artifact.export_id))
+                grouped.setdefault((owner, artifact.store), []).append(candidate)
         known = {lineage.id: lineage for lineage in lineages}
         return sorted(
             (
-                self._copy(known[key[0]], lineages, key[1], tuple(held))
-                for key, held in grouped.items()
-                if key[0] in known
+                self._copy(known[owner], lineages, store, tuple(candidates))
+                for (owner, store), candidates in grouped.items()
             ),
             key=lambda copy: (copy.label, copy.lineage.id, copy.store),
         )

@@ -45,6 +45,21 @@ async def test_what_no_rule_keeps_goes_with_all_its_objects_and_its_row(parts: P
     assert [(count.name, count.count) for count in entry.counts] == [("artifacts", 4), ("bytes", 36)]
 
 
+async def test_artifacts_are_judged_with_the_lineage_they_belong_to_now(parts: Parts) -> None:
+    """A rebuilt catalog gives the artifacts of a lost lineage to the one that holds the volume today."""
+    endings = await exported(parts, 4)
+    ids = await endings.ids("shelf")
+    for known in await endings.recorded("shelf"):
+        lost = replace(known.manifest.origin, lineage_id=LineageId("lost with its catalog"))
+        async with parts.catalog.transaction() as tx:
+            await tx.record_artifact(replace(known, manifest=replace(known.manifest, origin=lost)))
+
+    plan = await endings.planner.expected(parts.lineage.id)
+
+    (copy,) = [one for one in plan if one.store == "shelf"]
+    assert [artifact.export_id for artifact in copy.plan.of(Fate.REMOVE)] == ids[2:]
+
+
 async def test_the_manifest_goes_first_and_each_removal_is_written_down_before_it(parts: Parts) -> None:
     endings = await exported(parts, 3)
     (oldest,) = (await endings.recorded("shelf"))[2:]
