@@ -23,6 +23,7 @@ from flykeep.domain.errors import (
 from flykeep.ports.importing import ArtifactSource, Placed, Placing
 from flykeep.ports.store import StoreOrder
 from flykeep.ports.worker import Progress
+from tests.full import full
 from tests.integration.worker.artifacts import made, member
 from tests.integration.worker.exporting import Keys, export_order, result_here
 from tests.integration.worker.importing import Volume, artifact_source, compared
@@ -95,7 +96,9 @@ def kill_tar(proxy: Proxy, volume: Volume) -> None:
     proxy.release()
 
 
-@pytest.mark.parametrize("strike", [cut, kill_session, kill_tar], ids=lambda strike: strike.__name__)
+@pytest.mark.parametrize(
+    "strike", [cut, pytest.param(kill_session, marks=full("as a cut, from the other side")), kill_tar]
+)
 async def test_a_connection_or_tar_that_dies_leaves_the_volume_as_it_was(
     volume: Volume, source: ArtifactSource, proxy: Proxy, strike: Callable[[Proxy, Volume], None]
 ) -> None:
@@ -147,6 +150,7 @@ async def test_a_store_that_dies_ends_the_import(
     await require_untouched(volume, before, order.run_id)
 
 
+@full("the data's own end, again")
 async def test_an_object_that_was_cut_short_is_never_marked_whole(
     volume: Volume, source: ArtifactSource, standin: S3Standin
 ) -> None:
@@ -163,6 +167,7 @@ async def test_an_object_that_was_cut_short_is_never_marked_whole(
     await require_untouched(volume, before, order.run_id)
 
 
+@full("a coarser forgery than the next")
 async def test_an_artifact_whose_data_is_not_what_its_index_says_is_never_marked_whole(
     volume: Volume, source: ArtifactSource, keys: Keys, tmp_path: Path, s3_store: StoreOrder
 ) -> None:
@@ -203,7 +208,7 @@ async def test_a_file_whose_bytes_are_not_those_its_index_names_is_found_on_the_
     await require_untouched(volume, before, order.run_id)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=full("as SIGKILL, politely"))])
 async def test_a_worker_that_is_killed_leaves_the_volume_as_it_was(
     volume: Volume, source: ArtifactSource, proxy: Proxy, workers: LocalWorkers, number: signal.Signals
 ) -> None:
@@ -223,6 +228,7 @@ async def test_a_worker_that_is_killed_leaves_the_volume_as_it_was(
     await require_untouched(volume, before, order.run_id)
 
 
+@full("as a worker that is killed")
 async def test_a_cancelled_import_stops_its_worker(
     volume: Volume, source: ArtifactSource, proxy: Proxy, workers: LocalWorkers
 ) -> None:

@@ -255,6 +255,7 @@ def test_files_and_folders_change_places(box: Box) -> None:
     assert box.content() == before
 
 
+@full("many files")
 def test_more_files_than_one_command_takes_are_moved(box: Box) -> None:
     staged = box.stage()
     for folder in (box.volume, staged):
