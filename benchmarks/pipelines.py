@@ -47,6 +47,11 @@ class Pipelines:
                 },
             )
 
+    def bare_read(self, data: Data, *, port: int) -> Figures:
+        """`ssh tar` into nothing: what a source gives at most."""
+        with ssh_command(self.world.access(port=port)) as ssh:
+            return self._bash(f"{shlex.join([*ssh, _tar(data)])} | cat >/dev/null", {})
+
     def restic_export(self, data: Data) -> Figures:
         """`ssh tar | restic backup --stdin`, into a new repository in memory: without HTTP, in its favour."""
         folder = self.world.emptied("restic")

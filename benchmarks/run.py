@@ -117,15 +117,20 @@ class Bench:
         self.document[_section("restore_compared", data)] = ratios(compared, found["curl shell"])
 
     def throttled(self, rate: int, data: Data) -> None:
-        """One run: what it waits for does not vary. Beside the time that the bytes alone would take."""
+        """One run of each side: what they wait for does not vary. Beside a bare `ssh tar` from the same source."""
         with throttled(self.world.sshd.port, mib_per_s=rate) as port:
+            bare = self.pipelines.bare_read(data, port=port)
             figures = self.pipelines.flykeep_export(data, threads=THREADS, port=port)
-        ratio = data.tar_bytes / (rate * MIB) / figures.seconds
+        ratio = bare.seconds / figures.seconds
         self.document[f"throttled_{rate}"] = {
             "throughput_ratio": round(ratio, 3),
             "peak_memory_mb": round(figures.peak_bytes / 1e6, 1),
         }
-        _say(f"a source of {rate} MiB/s: {figures.seconds:.2f} s, {ratio:.1%} of what it gives")
+        nominal = data.tar_bytes / (rate * MIB)
+        _say(
+            f"a source of {rate} MiB/s ({nominal:.1f} s): {bare.seconds:.2f} s bare,"
+            f" {figures.seconds:.2f} s exported, {ratio:.1%}"
+        )
 
     def memory(self, name: str, data: Data) -> None:
         """The peak of other sizes than the trees': it must not grow with them."""
