@@ -9,7 +9,17 @@ import pytest
 
 from flykeep.daemon.ticker import Ticker
 from flykeep.domain.ids import LineageId, MachineId
-from flykeep.domain.policy import CopyRule, ExportRule, JobKind, KeepRule, Policy, Schedule, SnapshotRule, TargetRule
+from flykeep.domain.policy import (
+    CopyRule,
+    DrillRule,
+    ExportRule,
+    JobKind,
+    KeepRule,
+    Policy,
+    Schedule,
+    SnapshotRule,
+    TargetRule,
+)
 from flykeep.domain.run import Outcome, Run, RunState
 from flykeep.domain.target import ORG_LINEAGE, STORES_LINEAGE
 from flykeep.ports.catalog import Pause
@@ -136,3 +146,22 @@ async def test_retention_has_a_slot_where_a_copy_has_a_keep_rule_and_nowhere_els
     (run,) = await runs(parts, JobKind.PRUNE)
     assert (run.lineage_id, run.slot.key) == (ORG_LINEAGE, "2026-03-02T02:20:00Z")
     assert daily in with_rule.schedules()
+
+
+async def test_drills_come_due_where_they_can_run_and_for_the_first_of_volumes_with_the_same_data_only(
+    parts: Parts, ticker: Ticker
+) -> None:
+    monthly = Schedule("0 5 1 * *")
+    rules = tuple(replace(rule, policy=replace(POLICY, drill=DrillRule(schedule=monthly))) for rule in ticker.rules)
+    twin = lineage("lin_2", machine_id=MachineId("m2"), machine_name="later", first_seen_at=parts.lineage.first_seen_at)
+    async with parts.catalog.transaction() as tx:
+        await tx.save_lineage(twin)
+    wishing = replace(ticker, rules=rules)
+    await wishing.tick()
+    assert monthly not in wishing.schedules()
+    assert await runs(parts, JobKind.DRILL) == []
+    able = replace(wishing, can_drill=True)
+    await able.tick()
+    assert monthly in able.schedules()
+    (run,) = await runs(parts, JobKind.DRILL)
+    assert (run.lineage_id, run.slot.key) == (parts.lineage.id, "2026-03-01T05:00:00Z")
