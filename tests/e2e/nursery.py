@@ -37,6 +37,7 @@ from tests.flykit import Ended, Kit, flykeep
 
 _LIMIT_S = 25
 _LOOK_S = 0.02
+_KINDS_BY_SCHEDULE = 5  # snapshot, export, check, reconcile, prune
 _ROOT = Path(__file__).parents[2]
 
 ONE_APP = Scenario(
@@ -266,7 +267,7 @@ class Household:
             ).fetchall()
             (busy,) = database.execute("SELECT count(*) FROM runs WHERE state IN ('pending', 'running')").fetchone()
             (waiting,) = database.execute("SELECT count(*) FROM deliveries WHERE delivered_at IS NULL").fetchone()
-        return len(kinds) == 4 and busy == 0 and waiting == 0
+        return len(kinds) == _KINDS_BY_SCHEDULE and busy == 0 and waiting == 0
 
     async def left(self) -> Left:
         async with open_catalog(self.database) as catalog, catalog.transaction() as tx:
