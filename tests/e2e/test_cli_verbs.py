@@ -149,7 +149,7 @@ class TestDocuments:
             assert sorted(path for path in paths if not any(is_about(one, path) for one in patterns)) == [], schema
             unseen = {one for one in patterns if not any(is_about(one, path) for path in paths)}
             assert {one for one in unseen if "[]" not in one and not one.startswith("error.")} == set(), schema
-        assert documented.keys() - answered.keys() == {"flykeep.demo/1", "flykeep.run/1"}
+        assert documented.keys() - answered.keys() == {"flykeep.demo/1", "flykeep.init/1", "flykeep.run/1"}
 
     async def test_nothing_secret_is_in_any_of_them(self, story: Story) -> None:
         secrets = (story.kit.sim.token, story.kit.sim.webhook_secret, story.kit.extra["AGE_IDENTITY"])
