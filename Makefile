@@ -20,7 +20,7 @@ demo: setup  ## the main job against a simulated Fly, compared byte for byte
 	@$(BIN)/flykeep demo
 
 test: setup  ## every test; what is skipped is listed with its reason
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -p tests.no_skips $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --no-loadscope-reorder -p tests.no_skips $(PYTEST_ARGS)
 
 check: setup  ## lint, format, types, import contracts, size gate
 	$(BIN)/ruff check .
@@ -45,7 +45,7 @@ lock: ## renew the hash locks (LOCK_ARGS=--upgrade moves versions)
 # The floor of the coverage target is not enforced yet: COVERAGE_FLOOR=90 makes it so.
 COVERAGE_FLOOR ?= 0
 coverage: setup  ## the tests with branch coverage
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -p tests.no_skips --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --no-loadscope-reorder -p tests.no_skips --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 
 clean:  ## remove what the verbs made, the environment too
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
