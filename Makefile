@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # More than the cores there are: many tests wait for processes and servers.
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 6
 PYTEST_ARGS ?=
 
 .PHONY: help setup demo test check format bench docs lock coverage clean

@@ -39,7 +39,14 @@ LONGEST = (
     "test_alerts.py",
 )
 """By measure; an entry that is out of date costs seconds, nothing else."""
-STORIES = ("test_cli_verbs.py", "test_cli_exits.py", "test_cli_terminal.py", "test_demo.py")
+STORIES = (
+    "test_cli_verbs.py",
+    "test_cli_exits.py",
+    "test_cli_terminal.py",
+    "test_demo.py",
+    "e2e/test_import.py",
+    "e2e/test_prune.py",
+)
 """Their tests ask about one long story, which is told once where they stay together."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -32,6 +32,8 @@ HEADLINES = {
     FindingCode.EXPORT_NOT_RESTORABLE: "the newest export does not count",
     FindingCode.ARTIFACT_FAILED: "a stored artifact is not what was written",
     FindingCode.VERIFICATION_OVERDUE: "stored artifacts were not verified for long",
+    FindingCode.RETENTION_NOT_RUN: "retention has not run for long",
+    FindingCode.RETENTION_REFUSED: "retention holds back what its rules would remove",
     FindingCode.EXPORT_COPY_MISSING: "a store lacks the newest export",
     FindingCode.EXPORT_ON_PLATFORM: "exports stay on the platform",
     FindingCode.STORE_CREATE_IGNORED: "a store lets creates overwrite",

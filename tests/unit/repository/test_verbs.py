@@ -11,7 +11,7 @@ PROJECT = Path(__file__).parents[3]
 COMMANDS = {
     "setup": "scripts/setup.sh",
     "demo": ".venv/bin/flykeep demo",
-    "test": ".venv/bin/python -m pytest -n 4 --no-loadscope-reorder -p tests.no_skips",
+    "test": ".venv/bin/python -m pytest -n 6 --no-loadscope-reorder -p tests.no_skips",
     "bench": ".venv/bin/python benchmarks/run.py",
     "docs": ".venv/bin/python scripts/docs.py",
     "lock": "scripts/lock.sh",
