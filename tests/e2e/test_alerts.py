@@ -10,7 +10,7 @@ import pytest
 
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from tests.e2e.planted import Troublemaker, dead_port
-from tests.flykit import flykeep
+from tests.e2e.warm import warm_flykeep
 from tests.integration.jobs.workplace import HOUR, Workplace, inboxes, one_volume, workplace
 
 FAILING = "notifier.failing"
@@ -87,7 +87,7 @@ async def test_a_webhook_at_a_dead_port_is_reported_through_the_log(tmp_path: Pa
 
 
 async def test_the_command_line_tells_once_of_a_stale_backup_of_an_outage_and_of_their_end(tmp_path: Path) -> None:
-    async with flykeep(tmp_path, scenario=STALE) as kit:
+    async with warm_flykeep(tmp_path, scenario=STALE) as kit:
 
         def told() -> list[bytes]:
             words = [word for one in kit.sim.webhooks for word in (b"opened", b"resolved") if b'"' + word in one.body]

@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 
 from tests.flykit import Kit, flykeep
+from tests.full import full
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -84,7 +85,9 @@ async def test_the_progress_of_an_export_goes_away_and_its_result_stays(kit: Kit
     assert not any("export of my-crocbot" in line for line in lines)
 
 
-@pytest.mark.parametrize("columns", [60, 80, 120], ids=str)
+@pytest.mark.parametrize(
+    "columns", [60, *(pytest.param(width, marks=full("as 60 columns")) for width in (80, 120))], ids=str
+)
 async def test_no_id_is_cut_however_narrow_the_terminal_is(kit: Kit, columns: int) -> None:
     listed = (await kit.run("snapshots", "my-crocbot", "--json")).document["snapshots"]
     code, raw = await shown(kit, "snapshots", "my-crocbot", columns=columns)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.full import full
+
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial" / "first-backup-and-restore.md"
 SERVING = "flykeep simulate --state demo-state | tee demo-fly.json"
 MADE_BEFORE = ("make setup", 'export PATH="$PWD/.venv/bin:$PATH"')
@@ -24,6 +26,7 @@ def commands() -> list[str]:
     return [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
 
 
+@full("a tutorial of a dozen cold commands takes half a minute")
 async def test_the_tutorial_ends_with_the_same_files(tmp_path: Path) -> None:
     missing = [program for program in ("age", "zstd", "tar", "bash", "diff") if shutil.which(program) is None]
     if missing:

@@ -439,10 +439,8 @@ async def spread(bench: Bench, cases: tuple[Case, ...]) -> None:
             group.create_task(one(case))
 
 
-@pytest.mark.parametrize(
-    "one_in", [pytest.param(1, marks=full("all the failing verbs, cold, take a minute"), id="every case"), 5]
-)
-async def test_no_planted_secret_comes_to_light_whatever_happens(tmp_path: Path, one_in: int) -> None:
+@full("all the failing verbs, cold, take two minutes")
+async def test_no_planted_secret_comes_to_light_whatever_happens(tmp_path: Path) -> None:
     bucket = S3Standin()
     bucket.start()
     site = tmp_path / "site"
@@ -467,13 +465,12 @@ async def test_no_planted_secret_comes_to_light_whatever_happens(tmp_path: Path,
                 *going_wrong_with_notifiers(trouble),
                 *going_wrong_in_the_configuration(),
             )
-            chosen = fails[::one_in]
             kit.sim.faults.add(
                 Fault(kind=FaultKind.SNAPSHOT_STATUS, action="snapshot.create", app="shop", text="failed", times=0)
             )
-            await spread(bench, (*chosen, *going_well(export_id)[:: min(one_in, 2)]))
+            await spread(bench, (*fails, *going_well(export_id)))
             alone = (*going_wrong_on_machines(), *defects(site))
-            for case in alone[:: min(one_in, 3)]:
+            for case in alone:
                 kit.sim.faults.clear()
                 kit.sim.faults.add(*case.faults)
                 await bench.run(case)
@@ -487,7 +484,6 @@ async def test_no_planted_secret_comes_to_light_whatever_happens(tmp_path: Path,
             found.search("output of " + broken.name, await bench.run(broken))
     assert corrupted
     assert len(fails) + len(alone) + 2 >= 30
-    assert len(chosen) >= 3
     assert watcher.killed == 1
     assert_children_hold_nothing(watcher, found)
     assert found.searched_bytes > 100_000

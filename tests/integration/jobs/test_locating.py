@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from flykeep.testing.flysim.scenario import Scenario
-from tests.flykit import Kit, flykeep
+from tests.e2e.warm import warm_flykeep
+from tests.flykit import Kit
 
 _ONE = """
 org = "personal"
@@ -30,7 +31,7 @@ snapshots = [{ age_hours = 6 }]
 
 @pytest.mark.parametrize("verb", ["snapshot", "export"])
 async def test_a_run_follows_a_volume_that_moved_since_the_last_check(tmp_path: Path, verb: str) -> None:
-    async with flykeep(tmp_path, scenario=Scenario.from_toml(_ONE)) as kit:
+    async with warm_flykeep(tmp_path, scenario=Scenario.from_toml(_ONE)) as kit:
         assert (await kit.run("check")).code == 0
         moved_to = await _migrate(kit)
 
@@ -44,7 +45,7 @@ async def test_a_run_follows_a_volume_that_moved_since_the_last_check(tmp_path: 
 
 
 async def test_a_volume_that_is_nowhere_is_refused_by_the_job_itself(tmp_path: Path) -> None:
-    async with flykeep(tmp_path, scenario=Scenario.from_toml(_ONE)) as kit:
+    async with warm_flykeep(tmp_path, scenario=Scenario.from_toml(_ONE)) as kit:
         assert (await kit.run("check")).code == 0
         kit.sim.world.remove_volume(kit.sim.world.find_volume("my-crocbot", "crocbot_data"))
 

@@ -20,6 +20,7 @@ from tests.integration.worker.proxy import Proxy, running_proxy
 from tests.integration.worker.trees import add_socket, build_tree, facts
 from tests.sshd import Sshd
 
+SMALL_FILES = 20_000 if IS_FULL else 4_000
 LARGE_BYTES = 1 << 30 if IS_FULL else 64 << 20  # .ci/run takes the large one
 
 
@@ -33,7 +34,7 @@ async def test_every_kind_of_entry_comes_back_identical(
     flavour: str, sshd: Sshd, workers: LocalWorkers, keys: Keys, roomy: Path
 ) -> None:
     tree, restored = roomy / "volume", roomy / "restored"
-    build_tree(tree, small_files=20_000, large_bytes=LARGE_BYTES)
+    build_tree(tree, small_files=SMALL_FILES, large_bytes=LARGE_BYTES)
     add_socket(tree / "service.sock")
     store = StoreOrder(name="shelf", type=StoreType.DIRECTORY, path=str(roomy / "store"))
     order = export_order(sshd.access(), tree, store, keys, threads=2)
