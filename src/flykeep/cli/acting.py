@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 
 from flykeep.cli.context import Common, console, errors_console, print_document, print_failure
@@ -19,6 +20,9 @@ from flykeep.domain.target import Lineage
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
+
+NO_WAIT = Annotated[bool, typer.Option("--no-wait", help="Hand it to the living daemon and return at once.")]
+LOCAL = Annotated[bool, typer.Option("--local", help="Execute it in this process even where a daemon lives.")]
 
 _EXIT_BY_STATE = {
     RunState.SUCCEEDED: 0,

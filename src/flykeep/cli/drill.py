@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from flykeep.cli.acting import act, report
+from flykeep.cli.acting import LOCAL, NO_WAIT, act, report
 from flykeep.cli.context import Common, console, with_application
 from flykeep.cli.targets import TARGET_HELP, find_lineage
 from flykeep.domain.policy import JobKind
@@ -42,12 +42,8 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         reason: Annotated[str | None, typer.Option(help="Why it is done; kept with the run.")] = None,
-        no_wait: Annotated[
-            bool, typer.Option("--no-wait", help="Hand it to the living daemon and return at once.")
-        ] = False,
-        local: Annotated[
-            bool, typer.Option("--local", help="Execute it in this process even where a daemon lives.")
-        ] = False,
+        no_wait: NO_WAIT = False,
+        local: LOCAL = False,
     ) -> None:
         """Restore the newest backup into something temporary, probe it, remove it, and sign what was seen.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from flykeep.cli.acting import act, report
+from flykeep.cli.acting import LOCAL, NO_WAIT, act, report
 from flykeep.cli.context import Common, console, with_application
 from flykeep.cli.render import bytes_text
 from flykeep.cli.targets import TARGET_HELP, find_lineage
@@ -44,12 +44,8 @@ def register(app: typer.Typer) -> None:
             typer.Option(help="Export only paths that match this glob, from the volume's root; may be repeated."),
         ] = None,
         reason: Annotated[str | None, typer.Option(help="Why it is made; kept with the run.")] = None,
-        no_wait: Annotated[
-            bool, typer.Option("--no-wait", help="Hand it to the living daemon and return at once.")
-        ] = False,
-        local: Annotated[
-            bool, typer.Option("--local", help="Execute it in this process even where a daemon lives.")
-        ] = False,
+        no_wait: NO_WAIT = False,
+        local: LOCAL = False,
     ) -> None:
         """Make one artifact in each store of the target's policy."""
 

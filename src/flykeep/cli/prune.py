@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flykeep.cli.acting import act_on, report
+from flykeep.cli.acting import LOCAL, act_on, report
 from flykeep.cli.asking import confirm, person
 from flykeep.cli.context import Common, console, print_document, with_application
 from flykeep.cli.render import bytes_text, count_text, instant_text, print_table
@@ -39,9 +39,7 @@ def register(app: typer.Typer) -> None:
                 min=0.0, max=1.0, help="Let this part of a target's artifacts in one store go at once; --yes does not."
             ),
         ] = None,
-        local: Annotated[
-            bool, typer.Option("--local", help="Execute it in this process even where a daemon lives.")
-        ] = False,
+        local: LOCAL = False,
     ) -> None:
         """Show what the keep rules keep and remove, and why; with --apply remove it."""
 

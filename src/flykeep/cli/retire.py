@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flykeep.cli.acting import act_on, report
+from flykeep.cli.acting import LOCAL, act_on, report
 from flykeep.cli.asking import confirm, person
 from flykeep.cli.context import Common, console, with_application
 from flykeep.cli.render import bytes_text, count_text
@@ -30,9 +30,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         reason: Annotated[str | None, typer.Option(help="Why; kept in the audit. --erase needs it.")] = None,
         yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-        local: Annotated[
-            bool, typer.Option("--local", help="Execute it in this process even where a daemon lives.")
-        ] = False,
+        local: LOCAL = False,
     ) -> None:
         """End a target: no more slots, no findings. Its artifacts stay and stay listed, unless --erase."""
 
