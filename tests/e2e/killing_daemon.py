@@ -21,12 +21,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import structlog
 
-from flykeep import bootstrap
 from flykeep.adapters.system import SystemClock
+from flykeep.bootstrap import application, ground, open_application, workers
 from flykeep.cli.logs import configure_logs
 from flykeep.cli.main import main as flykeep_main
 from flykeep.daemon.assembly import run_daemon
@@ -151,7 +152,7 @@ class WatchedCatalog(Watched):
 
 def watch_ports(reaper: Reaper) -> None:
     """From here on bootstrap hands out watched ports."""
-    real_catalog, real_notifiers = bootstrap.open_catalog, bootstrap._notifiers
+    real_catalog, real_notifiers = application.open_catalog, application.notifiers
 
     @asynccontextmanager
     async def catalog(url: str) -> AsyncIterator[Any]:
@@ -161,26 +162,28 @@ def watch_ports(reaper: Reaper) -> None:
     def built(name: str, kind: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *arguments, **named: Watched(kind(*arguments, **named), name, reaper)
 
-    replaced: dict[str, Any] = {
-        "open_catalog": catalog,
-        "FlyClient": built("fly", bootstrap.FlyClient),
-        "FlyScratch": built("scratch", bootstrap.FlyScratch),
-        "FlyMachineWorkers": built("machine_workers", bootstrap.FlyMachineWorkers),
-        "LocalWorkers": built("workers", bootstrap.LocalWorkers),
-        "RetryingStore": built("store", bootstrap.RetryingStore),
-        "_notifiers": lambda *given: {
-            name: Watched(one, "notifier", reaper) for name, one in real_notifiers(*given).items()
-        },
-    }
-    for name, value in replaced.items():
-        setattr(bootstrap, name, value)
+    replaced: tuple[tuple[ModuleType, str, Any], ...] = (
+        (application, "open_catalog", catalog),
+        (application, "FlyClient", built("fly", application.FlyClient)),
+        (application, "FlyScratch", built("scratch", application.FlyScratch)),
+        (workers, "FlyMachineWorkers", built("machine_workers", workers.FlyMachineWorkers)),
+        (ground, "LocalWorkers", built("workers", ground.LocalWorkers)),
+        (ground, "RetryingStore", built("store", ground.RetryingStore)),
+        (
+            application,
+            "notifiers",
+            lambda *given: {name: Watched(one, "notifier", reaper) for name, one in real_notifiers(*given).items()},
+        ),
+    )
+    for module, name, value in replaced:
+        setattr(module, name, value)
 
 
 async def daemon() -> None:
     configure_logs(is_verbose=True, is_daemon=True)
     settings = load_settings(Path(os.environ["FLYKEEP_CONFIG"]), os.environ)
-    async with bootstrap.open_application(settings) as application:
-        await run_daemon(application)
+    async with open_application(settings) as opened:
+        await run_daemon(opened)
 
 
 def live(order: Order) -> int:
@@ -190,7 +193,7 @@ def live(order: Order) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.clear()
     os.environ.update(order.environment)
-    bootstrap.SystemClock = QuickClock  # type: ignore[misc]
+    application.SystemClock = QuickClock  # type: ignore[misc]
     QuickClock.speed = order.speed
     reaper = Reaper(order.death) if order.death is not None else None
     if reaper is not None:

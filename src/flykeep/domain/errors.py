@@ -159,6 +159,13 @@ class FlyCapacityError(FlyError):
     hint = "Name more regions in [scratch] regions, or try again later."
 
 
+class FlyNameTakenError(FlyError):
+    """An app or machine of that name exists already."""
+
+    code = "fly.name_taken"
+    hint = "Names of apps are unique at Fly, and those of machines within their app: choose another one."
+
+
 class FlyRateLimitedError(FlyError):
     code = "fly.rate_limited"
     is_retryable = True

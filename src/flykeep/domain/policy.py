@@ -20,6 +20,10 @@ class JobKind(StrEnum):
     RETIRE = "retire"
     DRILL = "drill"
     IMPORT = "import"
+    RESTORE = "restore"
+    RECOVER = "recover"
+    CHECKPOINT = "checkpoint"
+    VOLUME = "volume"
 
 
 class Encryption(StrEnum):

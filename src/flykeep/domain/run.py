@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from flykeep.domain.ids import LineageId, OwnerId, RunId
+from flykeep.domain.ids import AppName, LineageId, OwnerId, RunId, SnapshotId
 from flykeep.domain.policy import JobKind
 
 
@@ -57,8 +57,9 @@ class Slot:
 class RunRequest:
     """What a run is asked to do beyond its kind: free text and choices of the person who asked.
 
-    `file` is an archive on the disk of the process that executes the run; `ending` and `of_run` end an earlier import.
-    `lineage_id` is the one target that a run of the whole organization is for; `actor` is who asked.
+    `file` is an archive on the disk of the process that executes the run; `ending` and `of_run` end an earlier import
+    or restore. `lineage_id` is the one target that a run of the whole organization is for; `actor` is who asked. A
+    restore's source is `snapshot_id` or `export_id`, chosen before the run is submitted.
     """
 
     reason: str | None = None
@@ -68,13 +69,17 @@ class RunRequest:
     level: str | None = None
     is_applied: bool = False
     file: str | None = None
-    ending: str | None = None  # "undo" | "confirm"
+    ending: str | None = None
     of_run: str | None = None
     is_restarting: bool = True
     lineage_id: LineageId | None = None
     actor: str | None = None
     max_delete_share: float | None = None
     is_erasing: bool = False
+    snapshot_id: SnapshotId | None = None
+    to_app: AppName | None = None
+    size_gb: int | None = None
+    retention_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,196 @@
+"""Opens the state and builds everything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from flykeep import __version__
+from flykeep.adapters.db.engine import open_catalog
+from flykeep.adapters.db.owners import open_owners
+from flykeep.adapters.fly.client import FlyClient
+from flykeep.adapters.fly.scratch import FlyScratch
+from flykeep.adapters.ssh.keys import SshAccessIssuer
+from flykeep.adapters.system import SystemClock, SystemIds
+from flykeep.bootstrap.artifacts import endings, reading, rebuilding, uploads
+from flykeep.bootstrap.ground import Ground, lay_ground
+from flykeep.bootstrap.importing import importing
+from flykeep.bootstrap.watching import checking, doctor, notifiers, proof_book, recipients
+from flykeep.bootstrap.workers import drilling, scratch_sweep, snapshot_source
+from flykeep.domain.policy import JobKind
+from flykeep.jobs.alerting import Alerting
+from flykeep.jobs.check import CheckJob
+from flykeep.jobs.delivery import Outbox
+from flykeep.jobs.doctor import Doctor
+from flykeep.jobs.export import BoundStore, ExportJob, ExportSettings
+from flykeep.jobs.get import GetJob
+from flykeep.jobs.import_planner import ImportPlanner
+from flykeep.jobs.locating import Located
+from flykeep.jobs.prune import PruneJob
+from flykeep.jobs.rebuild import RebuildJob
+from flykeep.jobs.reconcile import ReconcileJob
+from flykeep.jobs.retire import RetireJob
+from flykeep.jobs.runner import Jobs, OrgJob, Runner, TargetJob
+from flykeep.jobs.sampled_verification import SampledVerification
+from flykeep.jobs.snapshot import SnapshotJob
+from flykeep.jobs.submission import Submission
+from flykeep.jobs.verify import VerifyJob
+from flykeep.ports.catalog import Catalog
+from flykeep.ports.clock import Clock, IdSource
+from flykeep.ports.fly import Fly
+from flykeep.ports.notifier import Notifier
+from flykeep.ports.ownership import Owners
+from flykeep.ports.scratch import ScratchFly
+from flykeep.ports.worker import CompressionOrder
+from flykeep.settings import Settings
+from flykeep.settings.machine import compression_threads
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything a verb or the daemon may use, built from one configuration."""
+
+    settings: Settings
+    clock: Clock
+    ids: IdSource
+    catalog: Catalog
+    owners: Owners
+    fly: Fly
+    access: SshAccessIssuer
+    stores: Mapping[str, BoundStore]
+    notifiers: Mapping[str, Notifier]
+    alerting: Alerting
+    outbox: Outbox
+    runner: Runner
+    submission: Submission
+    check: CheckJob
+    reconcile: ReconcileJob
+    prune: PruneJob
+    verify: VerifyJob
+    get: GetJob
+    rebuild: RebuildJob
+    doctor: Doctor
+    import_planner: ImportPlanner
+
+
+@asynccontextmanager
+async def open_application(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    ids: IdSource | None = None,
+    scratch: ScratchFly | None = None,
+) -> AsyncIterator[Application]:
+    """Open the state and build everything; whatever was opened is closed at the end of the context.
+
+    `scratch` stands in for what makes temporary volumes and machines at Fly.
+    Raises ConfigError for a secret that is not set, StateError where the database cannot be used.
+    """
+    clock, ids = clock or SystemClock(), ids or SystemIds()
+    directory = settings.state.directory
+    async with AsyncExitStack() as stack:
+        url = settings.state_url().get_secret_value()
+        owners = await stack.enter_async_context(open_owners(url, directory=directory / "owners"))
+        catalog = await stack.enter_async_context(open_catalog(url))
+        fly = FlyClient(
+            token=settings.fly_token(),
+            org=settings.fly.org,
+            flaps_base_url=settings.fly.flaps_base_url,
+            api_base_url=settings.fly.api_base_url,
+            clock=clock,
+            ids=ids,
+        )
+        stack.push_async_callback(fly.aclose)
+        scratch = scratch or FlyScratch(fly, clock=clock)
+        ground = lay_ground(
+            settings, clock=clock, ids=ids, catalog=catalog, owners=owners, fly=fly, scratch_fly=scratch
+        )
+        yield _assemble(ground)
+
+
+def _assemble(ground: Ground) -> Application:
+    settings, catalog, clock, ids = ground.settings, ground.catalog, ground.clock, ground.ids
+    told = notifiers(settings, clock)
+    alerting = Alerting(catalog, clock, ids, recipients(told), settings.targets)
+    book = proof_book(ground)
+    check = checking(ground, alerting, book)
+    bringing = importing(ground)
+    drill, rooms = drilling(ground, book, check)
+    prune, retire = endings(ground)
+    verify, get = reading(ground)
+    sweeps = (scratch_sweep(ground), uploads(ground), bringing.sweep, prune.remover, rooms)
+    reconcile = ReconcileJob(catalog, ground.owners, clock, ground.plain_stores, ground.settler, *sweeps)
+    snapshot = SnapshotJob(ground.fly, catalog, clock)
+    kinds: dict[JobKind, TargetJob] = {
+        JobKind.SNAPSHOT: snapshot,
+        JobKind.EXPORT: _exporting(ground, snapshot),
+        JobKind.IMPORT: bringing.job,
+    }
+    located = {kind: Located(job, ground.fly, check.refresh_lineages) for kind, job in kinds.items()}
+    jobs = Jobs(
+        for_target=located | {JobKind.DRILL: drill},  # an artifact's drill asks nothing of Fly
+        for_org=_for_org(check, reconcile, prune, retire, verify, settings),
+    )
+    runner = Runner(catalog, clock, settings.targets, jobs)
+    return Application(
+        settings=settings,
+        clock=clock,
+        ids=ids,
+        catalog=catalog,
+        owners=ground.owners,
+        fly=ground.fly,
+        access=ground.access,
+        stores=ground.stores,
+        notifiers=told,
+        alerting=alerting,
+        outbox=Outbox(catalog, clock, told, alerting),
+        runner=runner,
+        submission=Submission(catalog, clock, ids, ground.owners, runner),
+        check=check,
+        reconcile=reconcile,
+        import_planner=bringing.planner,
+        prune=prune,
+        doctor=doctor(ground, told),
+        verify=verify,
+        get=get,
+        rebuild=rebuilding(ground),
+    )
+
+
+def _exporting(ground: Ground, snapshot: SnapshotJob) -> ExportJob:
+    return ExportJob(
+        ground.fly,
+        ground.access,
+        ground.workers,
+        ground.stores,
+        ground.catalog,
+        ground.clock,
+        ground.ids,
+        ground.keys.signer,
+        ground.keys.index_key,
+        _export_settings(ground.settings),
+        snapshot_source(ground, snapshot),
+    )
+
+
+def _for_org(
+    check: CheckJob, reconcile: ReconcileJob, prune: PruneJob, retire: RetireJob, verify: VerifyJob, settings: Settings
+) -> dict[JobKind, OrgJob]:
+    return {
+        JobKind.CHECK: check,
+        JobKind.RECONCILE: reconcile,
+        JobKind.PRUNE: prune,
+        JobKind.RETIRE: retire,
+        JobKind.VERIFY: SampledVerification(verify, settings.verify.budget_bytes),
+    }
+
+
+def _export_settings(settings: Settings) -> ExportSettings:
+    return ExportSettings(
+        recipients=settings.encryption.recipients,
+        compression=CompressionOrder(level=settings.worker.level, threads=compression_threads(settings.worker)),
+        deadline=settings.worker.deadline,
+        stall_timeout=settings.worker.stall_timeout,
+        flykeep_version=__version__,
+    )
