@@ -202,6 +202,30 @@ class Fields:
         values = self._get(name, list)
         return tuple(read(self._below(value, f"{self._where}{name}[{at}]")) for at, value in enumerate(values))
 
+    def document(self, name: str) -> Json:
+        """An object that is nobody's business here, as it stands."""
+        return cast("Json", self._get(name, dict))
+
+    # What may be missing, as in documents of an earlier version: absent and null mean the same.
+
+    def _has(self, name: str) -> bool:
+        return self._value.get(name) is not None
+
+    def optional_text(self, name: str) -> str | None:
+        return self.text(name) if self._has(name) else None
+
+    def optional_count(self, name: str) -> int | None:
+        return self.count(name) if self._has(name) else None
+
+    def optional_claim(self, name: str) -> bool | None:
+        return self.claim(name) if self._has(name) else None
+
+    def optional_texts(self, name: str) -> tuple[str, ...]:
+        return tuple(self.texts(name)) if self._has(name) else ()
+
+    def optional_objects(self, name: str, read: Callable[[Fields], _T]) -> tuple[_T, ...]:
+        return self.objects(name, read) if self._has(name) else ()
+
     def path(self) -> str:
         """This object's `path`, or its `path_b64` with surrogate escapes where not UTF-8."""
         if "path_b64" not in self._value:
