@@ -34,13 +34,18 @@ async def create_app(call: Call) -> Answer:
         network=call.body.get("network") or "default",
         created_at=call.world.now(),
         status="pending",
+        hidden_gets=call.world.scenario.new_app_hidden_gets,
     )
     call.world.apps[name] = app
     return Answer(201, app_json(call.world, app))
 
 
 async def get_app(call: Call) -> Answer:
-    return Answer(200, app_json(call.world, call.app))
+    app = call.app
+    if app.hidden_gets > 0:  # just made: for a moment it is not everywhere yet
+        app.hidden_gets -= 1
+        raise Refusal(404, "app not found")
+    return Answer(200, app_json(call.world, app))
 
 
 async def delete_app(call: Call) -> Answer:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flykeep.testing.flysim import http_apps, http_machines, http_volumes
+from flykeep.testing.flysim import http_addresses, http_apps, http_machines, http_volumes
 from flykeep.testing.flysim.faults import Fault, FaultKind, FaultScript
 from flykeep.testing.flysim.graph import GraphApi, GraphRequest, redacted_variables
 from flykeep.testing.flysim.http_call import Answer, Call, Endpoint
@@ -157,7 +157,8 @@ class Front:
         return watched
 
     def _routes(self) -> Starlette:
-        endpoints = (*http_apps.ENDPOINTS, *http_volumes.ENDPOINTS, *http_machines.ENDPOINTS)
+        parts = (http_apps, http_addresses, http_volumes, http_machines)
+        endpoints = [endpoint for part in parts for endpoint in part.ENDPOINTS]
         routes = [self._route(endpoint) for endpoint in endpoints]
         routes.append(Route("/graphql", self._serve_graphql, methods=["POST"]))
         routes.append(Route("/_sim/webhook", self._serve_webhook, methods=["POST"]))

@@ -38,6 +38,8 @@ OVERRIDES: Final[Mapping[str, JsonObject]] = {"resset.Action": {"type": "string"
 # The published shapes mark next to nothing as required; these are refused by Fly when they are missing.
 REQUIRED: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("POST", "/apps"): ("name", "org_slug"),
+    ("POST", "/apps/{app_name}/certificates/acme"): ("hostname",),
+    ("POST", "/apps/{app_name}/ip_assignments"): ("type",),
     ("POST", "/apps/{app_name}/machines"): ("config", "config.image"),
     ("POST", "/apps/{app_name}/machines/{machine_id}"): ("config", "config.image"),
     ("PUT", "/apps/{app_name}/machines/{machine_id}/metadata"): ("metadata",),

@@ -143,6 +143,16 @@ class Secret:
     value: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of an app; `kind` is the type it was asked for by."""
+
+    ip: str
+    kind: str
+    region: str
+    created_at: datetime
+
+
 @dataclass(slots=True)
 class App:
     """One app."""
@@ -155,6 +165,10 @@ class App:
     status: str = "deployed"
     secrets: dict[str, Secret] = field(default_factory=dict)
     secrets_version: int = 0
+    addresses: list[Address] = field(default_factory=list)
+    next_address: int = 1
+    certificates: dict[str, datetime] = field(default_factory=dict)  # when each host name was asked for
+    hidden_gets: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,10 @@ def volume_json(world: World, volume: Volume, *, is_summary: bool = False) -> Js
 def image_ref(machine: Machine) -> JsonObject:
     """Where its image comes from."""
     registry, _, rest = str(machine.config.get("image", "")).partition("/")
-    repository, _, tag = rest.partition(":")
-    return {"registry": registry, "repository": repository, "tag": tag, "digest": f"sha256:{'5' * 64}", "labels": None}
+    name, _, digest = rest.partition("@")
+    repository, _, tag = name.partition(":")
+    digest = digest or f"sha256:{'5' * 64}"
+    return {"registry": registry, "repository": repository, "tag": tag, "digest": digest, "labels": None}
 
 
 def event_json(event: MachineEvent) -> JsonObject:

@@ -75,6 +75,8 @@ class AppSpec(_Strict):
     org: str | None = None
     network: str = "default"
     secrets: dict[str, str] = {}
+    addresses: tuple[Literal["shared_v4", "v4", "v6", "private_v6"], ...] = ()
+    certificates: tuple[str, ...] = ()
     machines: tuple[MachineSpec, ...] = ()
     volumes: tuple[VolumeSpec, ...] = ()
 
@@ -98,6 +100,7 @@ class Scenario(_Strict):
     restore_polls: int = 1
     start_polls: int = 1
     new_machine_hidden_gets: int = 1
+    new_app_hidden_gets: int = 1
     names_graph_id: bool = True
     apps: tuple[AppSpec, ...] = ()
     faults: tuple[Fault, ...] = ()

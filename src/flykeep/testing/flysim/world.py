@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flykeep.ports.clock import Clock, IdSource
 from flykeep.testing.flysim.buckets import RateLimits
-from flykeep.testing.flysim.content import plant
+from flykeep.testing.flysim.building import build_app
 from flykeep.testing.flysim.model import (
     GIB,
     HIDDEN_VOLUME_STATES,
@@ -21,12 +21,11 @@ from flykeep.testing.flysim.model import (
     Machine,
     MachineEvent,
     Refusal,
-    Secret,
     Snapshot,
     TokenGrant,
     Volume,
 )
-from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Scenario, VolumeSpec
+from flykeep.testing.flysim.scenario import Scenario
 
 
 class World:
@@ -55,7 +54,11 @@ class World:
         for name in ("volumes", "snapshots", "machines"):
             (directory / name).mkdir(parents=True, exist_ok=True)
         for spec in scenario.apps:
-            self._build_app(spec)
+            build_app(self, spec)
+
+    def keep_open(self, connection: sqlite3.Connection) -> None:
+        """Hold a seeded app's database open, as the app itself would."""
+        self._connections.append(connection)
 
     def close(self) -> None:
         """Close the databases that the seeded apps hold open."""
@@ -305,94 +308,3 @@ class World:
         for volume in self.volumes_of(app):
             del self.volumes[volume.id]
         del self.apps[app]
-
-    # -- building a scenario
-
-    def _build_app(self, spec: AppSpec) -> None:
-        app = App(
-            name=spec.name,
-            org=spec.org or self.scenario.org,
-            number=1000 + len(self.apps),
-            network=spec.network,
-            created_at=self.now() - timedelta(days=400),
-        )
-        self.apps[app.name] = app
-        for name, value in spec.secrets.items():
-            app.secrets[name] = Secret(name, self.new_id("", 16), app.created_at, value)
-        volumes: dict[str, Volume] = {}
-        for volume_spec in spec.volumes:
-            volume = self._build_volume(spec, volume_spec)
-            if volume.state not in HIDDEN_VOLUME_STATES:
-                volumes[volume.name] = volume
-        for machine_spec in spec.machines:
-            self._build_machine(spec, machine_spec, volumes)
-
-    def _build_volume(self, app: AppSpec, spec: VolumeSpec) -> Volume:
-        volume_id = self.new_id("vol_", 20)
-        created_at = self.now() - timedelta(days=spec.age_days)
-        volume = Volume(
-            id=volume_id,
-            app=app.name,
-            name=spec.name,
-            region=spec.region or self.scenario.region,
-            size_gb=spec.size_gb,
-            created_at=created_at,
-            updated_at=created_at,
-            directory=self.directory / "volumes" / volume_id,
-            state=spec.state,
-            host_status=spec.host_status,
-            is_auto_backup_enabled=spec.auto_backup_enabled,
-            snapshot_retention=spec.snapshot_retention,
-        )
-        volume.directory.mkdir()
-        connection = plant(spec.seed, volume.directory, now=self.now())
-        if connection is not None:
-            self._connections.append(connection)
-        self.volumes[volume.id] = volume
-        if not spec.protected:
-            self.unprotected.add((app.name, spec.name))
-        for snapshot in spec.snapshots:
-            self.add_snapshot(
-                volume,
-                age=timedelta(hours=snapshot.age_hours),
-                status=snapshot.status,
-                size_bytes=snapshot.size_bytes,
-                same_as=volume.snapshots[0] if volume.snapshots else None,
-            )
-        return volume
-
-    def _build_machine(self, app: AppSpec, spec: MachineSpec, volumes: dict[str, Volume]) -> None:
-        machine_id = self.new_id("", 14)
-        config: JsonObject = {
-            "image": spec.image,
-            "env": dict(spec.env),
-            "guest": {"cpu_kind": "shared", "cpus": spec.cpus, "memory_mb": spec.memory_mb},
-            "metadata": dict(spec.metadata),
-            "restart": {"policy": "on-failure", "max_retries": 10},
-            "stop_config": {"timeout": 10_000_000_000, "signal": "SIGINT"},
-        }
-        if spec.volume is not None:
-            volume = volumes[spec.volume]
-            volume.attached_machine_id = machine_id
-            path = spec.mount if self.sees_mounts else str(volume.directory)
-            config["mounts"] = [
-                {"volume": volume.id, "path": path, "name": volume.name, "size_gb": volume.size_gb, "encrypted": True}
-            ]
-        machine = Machine(
-            id=machine_id,
-            app=app.name,
-            name=spec.name,
-            region=self.scenario.region,
-            config=config,
-            private_ip=self.new_address(),
-            created_at=self.now() - timedelta(days=30),
-            updated_at=self.now() - timedelta(days=1),
-            version=self.new_id("01", 26).upper(),
-            state=spec.state,
-            host_status=spec.host_status,
-        )
-        machine.versions.append((machine.version, config))
-        self.machines[machine.id] = machine
-        self.record_event(machine, "launch", "created")
-        if spec.state == "started":
-            self.record_event(machine, "start", "started")
