@@ -25,11 +25,15 @@ class App:
     name: AppName
     status: str
     network: str | None = None
+    org: str | None = None  # its slug
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine; `config_json` is the complete configuration as canonical JSON, or None where Fly did not give one."""
+    """A machine; `config_json` is the complete configuration as canonical JSON, or None where Fly did not give one.
+
+    `image` names what runs by its digest, None where Fly did not tell it.
+    """
 
     id: MachineId
     app: AppName
@@ -41,6 +45,7 @@ class Machine:
     instance_id: str | None = None
     config_json: str | None = field(default=None, repr=False)
     mounts: tuple[Mount, ...] = ()
+    image: str | None = None
 
     @property
     def is_started(self) -> bool:

@@ -21,6 +21,7 @@ from flykeep.domain.errors import (
     FlyError,
     FlyForbiddenError,
     FlyInvalidRequestError,
+    FlyNameTakenError,
     FlyNotFoundError,
     FlyPreconditionError,
     FlyRateLimitedError,
@@ -89,6 +90,8 @@ def error_of(answer: Answer, *, call: Call, tokens: FlyTokens, now: datetime) ->
         wait = retry_after_of(answer.retry_after, now=now)
         return FlyRateLimitedError(message, retry_after=wait, request_id=answer.request_id, facts=facts)
     kind = FlyCapacityError if _lacks_room(answer, text) else _class_of(answer.status, text)
+    if _status_word(answer) == "name_taken":
+        kind = FlyNameTakenError
     return kind(message, status=answer.status, request_id=answer.request_id, facts=facts)
 
 

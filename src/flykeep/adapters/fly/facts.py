@@ -26,7 +26,8 @@ UNSAID_CREATION_AT = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def app_of(row: WireApp) -> App:
-    return App(name=AppName(row.name), status=row.status, network=row.network or None)
+    org = row.organization.slug if row.organization else ""
+    return App(name=AppName(row.name), status=row.status, network=row.network or None, org=org or None)
 
 
 def machine_of(row: WireMachine, *, app: AppName) -> Machine:
@@ -48,7 +49,16 @@ def machine_of(row: WireMachine, *, app: AppName) -> Machine:
         instance_id=row.instance_id or row.version or None,
         config_json=_canonical(row.config) if is_complete and row.config else None,
         mounts=_mounts_of(row.config or row.incomplete_config),
+        image=_pinned_image(row),
     )
+
+
+def _pinned_image(row: WireMachine) -> str | None:
+    """Registry and repository with the digest: a tag may mean another image tomorrow."""
+    ref = row.image_ref
+    if ref is None or not (ref.registry and ref.repository and ref.digest):
+        return None
+    return f"{ref.registry}/{ref.repository}@{ref.digest}"
 
 
 def volume_of(row: WireVolume, *, app: AppName) -> Volume:

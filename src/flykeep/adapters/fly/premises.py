@@ -6,7 +6,7 @@ from flykeep.adapters.fly import facts
 from flykeep.adapters.fly.client import Access, FlyClient
 from flykeep.adapters.fly.http import Repeat
 from flykeep.adapters.fly.wire import WireApp, WireSecrets
-from flykeep.domain.errors import FlyError, FlyInvalidRequestError, FlyUnavailableError
+from flykeep.domain.errors import FlyError, FlyInvalidRequestError, FlyNameTakenError, FlyUnavailableError
 from flykeep.domain.fly import App
 from flykeep.domain.ids import AppName
 
@@ -34,7 +34,7 @@ class FlyPremises:
         )
         try:
             await self._fly.api.send(request, lambda _answer: None)
-        except (FlyInvalidRequestError, FlyUnavailableError):
+        except (FlyInvalidRequestError, FlyNameTakenError, FlyUnavailableError):
             if not await self._is_ours(name):
                 raise
 

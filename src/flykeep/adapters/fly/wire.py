@@ -53,10 +53,15 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
+class _Organization(_Wire):
+    slug: Text = ""
+
+
 class WireApp(_Wire):
     name: str
     status: Text = ""
     network: str | None = None
+    organization: _Organization | None = None
 
 
 class WireApps(_Wire):
@@ -64,13 +69,44 @@ class WireApps(_Wire):
 
 
 class WireSecret(_Wire):
-    """A name; the digest and dates are nobody's business here."""
+    """A name and a digest; a value is never asked for, and where one came it would not be read."""
 
     name: str
+    digest: Text = ""
 
 
 class WireSecrets(_Wire):
     secrets: Rows[WireSecret]
+
+
+class WireSecretsVersion(_Wire):
+    version: int | None = None
+
+
+class WireAddress(_Wire):
+    ip: str
+    region: Text = ""
+    is_shared: bool | None = Field(default=None, alias="shared")
+    is_egress: bool | None = Field(default=None, alias="egress")
+
+
+class WireAddresses(_Wire):
+    ips: Rows[WireAddress]
+
+
+class _Certificate(_Wire):
+    hostname: str
+
+
+class WireCertificates(_Wire):
+    certificates: Rows[_Certificate]
+    next_cursor: str | None = None
+
+
+class _ImageRef(_Wire):
+    registry: Text = ""
+    repository: Text = ""
+    digest: Text = ""
 
 
 class WireMachine(_Wire):
@@ -85,6 +121,7 @@ class WireMachine(_Wire):
     host_status: str | None = None
     instance_id: str | None = None
     version: str | None = None
+    image_ref: _ImageRef | None = None
     config: dict[str, Any] | None = None
     incomplete_config: dict[str, Any] | None = None
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from flykeep.adapters.fly.premises import FlyPremises
-from flykeep.domain.errors import FlyForbiddenError, FlyInvalidRequestError, FlyUnavailableError
+from flykeep.domain.errors import FlyForbiddenError, FlyNameTakenError, FlyUnavailableError
 from flykeep.domain.ids import AppName
 from tests.unit.adapters.fly.wired import FLAPS, Wired, json_answer, text_answer
 
@@ -41,7 +41,7 @@ async def test_somebody_elses_app_of_that_name_and_a_list_that_cannot_be_read_le
     wired = Wired()
     wired.answers("POST", APPS_URL, json_answer(TAKEN, status=422), text_answer("", status=502))
     wired.answers("GET", APPS_URL, json_answer({"apps": []}), json_answer({}, status=403))
-    with pytest.raises(FlyInvalidRequestError, match="taken"):
+    with pytest.raises(FlyNameTakenError, match="taken"):
         await premises_of(wired).create_app(SCRATCH, network=SCRATCH)
     with pytest.raises(FlyUnavailableError):
         await premises_of(wired).create_app(SCRATCH, network=SCRATCH)
