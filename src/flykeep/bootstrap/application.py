@@ -20,6 +20,7 @@ from flykeep.bootstrap.watching import checking, doctor, notifiers, proof_book, 
 from flykeep.bootstrap.workers import drilling, scratch_sweep, snapshot_source
 from flykeep.domain.policy import JobKind
 from flykeep.jobs.alerting import Alerting
+from flykeep.jobs.candidates import CandidateReader
 from flykeep.jobs.check import CheckJob
 from flykeep.jobs.delivery import Outbox
 from flykeep.jobs.doctor import Doctor
@@ -72,6 +73,7 @@ class Application:
     rebuild: RebuildJob
     doctor: Doctor
     import_planner: ImportPlanner
+    candidates: CandidateReader
 
 
 @asynccontextmanager
@@ -155,6 +157,7 @@ def _assemble(ground: Ground) -> Application:
         verify=verify,
         get=get,
         rebuild=rebuilding(ground),
+        candidates=CandidateReader(ground.fly, catalog, clock, settings.targets),
     )
 
 

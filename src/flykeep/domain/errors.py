@@ -97,6 +97,13 @@ class BusyError(RefusalError):
     hint = "Another run holds this target. Follow it with `flykeep runs`, then try again."
 
 
+class NoCandidateError(RefusalError):
+    """Nothing that could be restored is what was asked for."""
+
+    code = "refused.no_candidate"
+    hint = "`flykeep restore TARGET` lists what there is, and why some of it cannot be restored."
+
+
 class FlyError(FlykeepError):
     """Fly answered, or failed to answer, in a way that stops the work."""
 
