@@ -96,6 +96,11 @@ def size_gb(snapshot: VolumeSnapshot, volume: Volume) -> int:
     return max(-(-snapshot.volume_size_bytes // _GIB), volume.size_gb, 1)
 
 
+def numbered(name: str) -> int:
+    """The number within its run that such a name ends in."""
+    return int(re.split("[_-]", name)[-1])
+
+
 @dataclass(frozen=True, slots=True)
 class ScratchRule:
     """`app` None means the target's own app, which the configuration must have asked for."""

@@ -85,6 +85,17 @@ def look(volume: Volume) -> None:
         volume.busy_polls -= 1
 
 
+def let_go(world: World, volume: Volume) -> None:
+    """One poll of a volume whose machine is gone: the first still shows it as attached."""
+    holder = world.machines.get(volume.attached_machine_id or "")
+    if volume.attached_machine_id is None or (holder is not None and holder.state != "destroyed"):
+        volume.is_detach_lagging = False
+    elif volume.is_detach_lagging:
+        volume.attached_machine_id, volume.is_detach_lagging = None, False
+    else:
+        volume.is_detach_lagging = True
+
+
 def update(world: World, volume: Volume, body: JsonObject) -> None:
     """Retention and automatic snapshots."""
     retention = body.get("snapshot_retention")

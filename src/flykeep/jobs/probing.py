@@ -1,0 +1,116 @@
+"""Asks a volume that is to be used what a drill asks of a temporary one, and leaves no trace on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from flykeep.domain.agreement import Comparison
+from flykeep.domain.artifact import Artifact
+from flykeep.domain.drill import DRILL_MOUNT, why_failed
+from flykeep.domain.errors import StoreError
+from flykeep.domain.fly import Volume
+from flykeep.domain.ids import ExportId
+from flykeep.domain.probes import ProbeOutcome
+from flykeep.domain.proof import Timing
+from flykeep.jobs.context import TargetWork
+from flykeep.jobs.drill_choice import DrillKeys
+from flykeep.jobs.scratch import Errand
+from flykeep.jobs.visiting import Visitor
+from flykeep.ports.catalog import Catalog
+from flykeep.ports.machine_worker import MachineWorkers
+from flykeep.ports.store import Links
+from flykeep.ports.worker import DrillOrder, DrillResult, IndexReference
+
+PROBED = "probed"
+NOT_COMPARED = "not compared"
+_MARGIN = timedelta(minutes=15)  # for starting, handing in and the last report
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What the volume holds and how it answered; `reason` is why it may not be used, None where it may."""
+
+    files: int
+    content_bytes: int
+    probes: tuple[ProbeOutcome, ...]
+    comparison: Comparison | None
+    compared_with: ExportId | None
+    timings: tuple[Timing, ...]
+    reason: str | None
+
+    @property
+    def is_passed(self) -> bool:
+        return self.reason is None
+
+
+@dataclass(frozen=True, slots=True)
+class Prober:
+    """Probes and compares by a worker machine on the volume itself."""
+
+    visitor: Visitor
+    workers: MachineWorkers
+    catalog: Catalog
+    keys: DrillKeys
+    links: Links
+    deadline: timedelta
+
+    async def probe(self, work: TargetWork, volume: Volume, *, as_of: datetime) -> ProbeReport:
+        """`as_of` is when the volume's contents were backed up.
+
+        What is wrong with them is told in the report. Raises what `Visitor.visit` raises, and WorkerError; the store is
+        only asked for an index, and where it does not answer nothing is compared.
+        """
+        against = await self._against(work)
+        order = DrillOrder(
+            directory=DRILL_MOUNT,
+            as_of_s=as_of.timestamp(),
+            probes=work.rule.probes,
+            reference=self._reference(against) if against else None,
+            restore=None,
+            deadline_s=self.deadline.total_seconds(),
+            is_kept=True,
+        )
+        try:
+            result = await self.carry_out(work, volume, order)
+        except StoreError as error:
+            await work.journal.step(NOT_COMPARED, export_id=against.export_id if against else None, error=error.message)
+            against = None
+            result = await self.carry_out(work, volume, replace(order, reference=None))
+        report = report_of(result, against)
+        await work.journal.step(PROBED, volume=volume.id, files=report.files, reason=report.reason)
+        return report
+
+    async def carry_out(self, work: TargetWork, volume: Volume, order: DrillOrder) -> DrillResult:
+        """One order by a worker machine on the volume."""
+        command = self.workers.command(deadline_s=order.deadline_s + _MARGIN.total_seconds())
+        async with self.visitor.visit(work.journal, volume, Errand(order.directory, command)) as machine:
+            await work.journal.step("worker started", machine=machine.id, app=machine.app)
+            mounted = next((mount.path for mount in machine.mounts if mount.path), order.directory)
+            return await self.workers.drill(machine, replace(order, directory=mounted), on_progress=work.on_progress)
+
+    async def _against(self, work: TargetWork) -> Artifact | None:
+        async with self.catalog.transaction() as tx:
+            return self.keys.comparable(await tx.artifacts(work.lineage.id))
+
+    def _reference(self, artifact: Artifact) -> IndexReference:
+        """The index alone, by a link: a production machine gets no credentials of the store."""
+        reference = self.keys.reference(artifact, self.keys.index_key.identity())
+        store = self.links.linked(reference.store, [reference.index.key], valid_for=self.deadline + _MARGIN)
+        return replace(reference, store=store)
+
+
+def report_of(result: DrillResult, against: Artifact | None) -> ProbeReport:
+    """What a worker found, judged as a drill is."""
+    export_id = against.export_id if against else None
+    return ProbeReport(
+        files=result.files,
+        content_bytes=result.content_bytes,
+        probes=result.probes,
+        comparison=result.comparison,
+        compared_with=export_id,
+        timings=result.timings,
+        reason=why_failed(
+            files=result.files, probes=result.probes, comparison=result.comparison, compared_with=export_id
+        ),
+    )
