@@ -6,6 +6,7 @@ from flykeep.adapters.launchers.fly_machine import FlyMachineWorkers
 from flykeep.adapters.stores.links import SignedLinks
 from flykeep.bootstrap.ground import Ground
 from flykeep.bootstrap.workers import artifact_keys
+from flykeep.jobs.filling import Filler
 from flykeep.jobs.probing import Prober
 from flykeep.jobs.visiting import Visitor
 
@@ -23,3 +24,9 @@ def prober(ground: Ground) -> Prober | None:
         SignedLinks(),
         ground.settings.worker.deadline,
     )
+
+
+def filler(ground: Ground) -> Filler | None:
+    """None where no image is configured for worker machines."""
+    asking = prober(ground)
+    return Filler(asking) if asking else None

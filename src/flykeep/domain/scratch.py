@@ -136,12 +136,17 @@ def plan_scratch(rule: ScratchRule, *, snapshot: VolumeSnapshot, volume: Volume,
     )
 
 
+def room_gb(*, content_bytes: int, entries: int) -> int:
+    """How big a volume must be that is to hold so much, with something to spare."""
+    needed_bytes = content_bytes + entries * _ENTRY_BYTES
+    return -(-(needed_bytes + needed_bytes // 8 + _FILESYSTEM_BYTES) // _GIB)
+
+
 def plan_empty_scratch(
     rule: ScratchRule, *, target_app: AppName, region: str, content_bytes: int, entries: int, run_id: RunId
 ) -> ScratchPlan:
     """An empty volume with room for so much. Raises RefusalError before anything is made."""
-    needed_bytes = content_bytes + entries * _ENTRY_BYTES
-    needed_gb = -(-(needed_bytes + needed_bytes // 8 + _FILESYSTEM_BYTES) // _GIB)
+    needed_gb = room_gb(content_bytes=content_bytes, entries=entries)
     if needed_gb > rule.max_volume_gb:
         raise RefusalError(
             f"a temporary volume of {needed_gb} GB is needed, and max_volume_gb is {rule.max_volume_gb}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -13,14 +14,14 @@ from flykeep.domain.fly import Volume
 from flykeep.domain.ids import ExportId
 from flykeep.domain.probes import ProbeOutcome
 from flykeep.domain.proof import Timing
-from flykeep.jobs.context import TargetWork
+from flykeep.jobs.context import Journal, TargetWork
 from flykeep.jobs.drill_choice import DrillKeys
 from flykeep.jobs.scratch import Errand
 from flykeep.jobs.visiting import Visitor
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.machine_worker import MachineWorkers
-from flykeep.ports.store import Links
-from flykeep.ports.worker import DrillOrder, DrillResult, IndexReference
+from flykeep.ports.store import Links, StoreOrder
+from flykeep.ports.worker import DrillOrder, DrillResult, IndexReference, Progress
 
 PROBED = "probed"
 NOT_COMPARED = "not compared"
@@ -72,22 +73,29 @@ class Prober:
             is_kept=True,
         )
         try:
-            result = await self.carry_out(work, volume, order)
+            result = await self.carry_out(work.journal, volume, order, work.on_progress)
         except StoreError as error:
             await work.journal.step(NOT_COMPARED, export_id=against.export_id if against else None, error=error.message)
             against = None
-            result = await self.carry_out(work, volume, replace(order, reference=None))
+            bare = replace(order, reference=None)
+            result = await self.carry_out(work.journal, volume, bare, work.on_progress)
         report = report_of(result, against)
         await work.journal.step(PROBED, volume=volume.id, files=report.files, reason=report.reason)
         return report
 
-    async def carry_out(self, work: TargetWork, volume: Volume, order: DrillOrder) -> DrillResult:
+    async def carry_out(
+        self, journal: Journal, volume: Volume, order: DrillOrder, on_progress: Callable[[Progress], None]
+    ) -> DrillResult:
         """One order by a worker machine on the volume."""
         command = self.workers.command(deadline_s=order.deadline_s + _MARGIN.total_seconds())
-        async with self.visitor.visit(work.journal, volume, Errand(order.directory, command)) as machine:
-            await work.journal.step("worker started", machine=machine.id, app=machine.app)
+        async with self.visitor.visit(journal, volume, Errand(order.directory, command)) as machine:
+            await journal.step("worker started", machine=machine.id, app=machine.app)
             mounted = next((mount.path for mount in machine.mounts if mount.path), order.directory)
-            return await self.workers.drill(machine, replace(order, directory=mounted), on_progress=work.on_progress)
+            return await self.workers.drill(machine, replace(order, directory=mounted), on_progress=on_progress)
+
+    def linked(self, order: StoreOrder, keys: Sequence[str]) -> StoreOrder:
+        """These objects alone, by links that hold as long as a worker may need them."""
+        return self.links.linked(order, keys, valid_for=self.deadline + _MARGIN)
 
     async def _against(self, work: TargetWork) -> Artifact | None:
         async with self.catalog.transaction() as tx:
@@ -96,8 +104,7 @@ class Prober:
     def _reference(self, artifact: Artifact) -> IndexReference:
         """The index alone, by a link: a production machine gets no credentials of the store."""
         reference = self.keys.reference(artifact, self.keys.index_key.identity())
-        store = self.links.linked(reference.store, [reference.index.key], valid_for=self.deadline + _MARGIN)
-        return replace(reference, store=store)
+        return replace(reference, store=self.linked(reference.store, [reference.index.key]))
 
 
 def report_of(result: DrillResult, against: Artifact | None) -> ProbeReport:
