@@ -1,7 +1,8 @@
 """Asks a restored volume what its owner wants to know of it.
 
 Databases are recovered where they lie, as their application would, so they are asked after everything that only reads;
-commands may do anything, so they come last.
+commands may do anything, so they come last. On a volume that is kept, databases are read without a trace, or recovered
+in a copy, and a command that changes anything has failed.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from flykeep.domain.probes import (
     sqlite_flaw,
 )
 from flykeep.worker.channel import Flow
+from flykeep.worker.database_copy import copied_database, unfinished_of
 from flykeep.worker.remote_tar import shown
 from flykeep.worker.tree import Tree
 
@@ -50,7 +52,8 @@ _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": 
 class Probing:
     """One volume's probes; `as_of_s` is when the backup was made."""
 
-    def __init__(self, tree: Tree, *, as_of_s: float, flow: Flow) -> None:
+    def __init__(self, tree: Tree, *, as_of_s: float, flow: Flow, is_kept: bool = False) -> None:
+        self._is_kept = is_kept
         self._tree = tree
         self._as_of_s = as_of_s
         self._flow = flow
@@ -67,7 +70,7 @@ class Probing:
         if isinstance(probe, JsonProbe | Sha256Probe | SqliteProbe):
             return self._each_file(probe, self._flaw_finder(probe))
         if isinstance(probe, CommandProbe):
-            return self._command(probe)
+            return self._traceless(probe) if self._is_kept else self._command(probe)
         if isinstance(probe, ExistsProbe):
             return judge_exists(probe, found=sum(1 for _ in self._tree.matches(probe.path)))
         dates = [found.facts.mtime_s for found in self._tree.files_of(probe.path)]
@@ -95,11 +98,19 @@ class Probing:
         return judge_files(probe, flaws)
 
     def _sqlite_flaw(self, real: Path, floors: Sequence[RowFloor]) -> str | None:
-        """SQLite replays or rolls back what its last writer left; in exclusive mode it needs no new file for that."""
         if not real.stat().st_size:
             return "is empty"  # SQLite would call that a database without tables
+        if not self._is_kept:
+            return self._asked(real, "mode=rw", floors)
+        if not unfinished_of(real):
+            return self._asked(real, "immutable=1", floors)
+        with copied_database(real) as copy:
+            return self._asked(copy, "mode=rw", floors)
+
+    def _asked(self, real: Path, mode: str, floors: Sequence[RowFloor]) -> str | None:
+        """SQLite replays or rolls back what its last writer left; in exclusive mode it needs no new file for that."""
         try:
-            with closing(sqlite3.connect(f"file:{quote(os.fsencode(real))}?mode=rw", uri=True)) as database:
+            with closing(sqlite3.connect(f"file:{quote(os.fsencode(real))}?{mode}", uri=True)) as database:
                 database.set_progress_handler(lambda: self._flow.failure is not None, _STEPS_BETWEEN_LOOKS)
                 database.execute("PRAGMA locking_mode = EXCLUSIVE")
                 database.execute("PRAGMA trusted_schema = OFF")
@@ -109,6 +120,14 @@ class Probing:
             self._flow.check()
             return f"cannot be opened: {error}"
         return sqlite_flaw(messages, rows, floors)
+
+    def _traceless(self, probe: CommandProbe) -> ProbeOutcome:
+        """Its answer counts only where everything is as it was before."""
+        before = self._tree.fingerprint()
+        outcome = self._command(probe)
+        if self._tree.fingerprint() == before:
+            return outcome
+        return judge_command(probe, exit_code=None, trouble="changed the volume, which is to be used as it is")
 
     def _command(self, probe: CommandProbe) -> ProbeOutcome:
         try:
