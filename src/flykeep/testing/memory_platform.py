@@ -136,7 +136,7 @@ class MemoryPlatform:
     """`looks_until_*` are how often something is looked at before it is there; nothing else takes time."""
 
     clock: Clock
-    apps: set[str] = field(default_factory=lambda: {"my-crocbot"})
+    app_names: set[str] = field(default_factory=lambda: {"my-crocbot"})
     servers: dict[str, Server] = field(default_factory=dict)
     disks: dict[str, Disk] = field(default_factory=dict)
     shots: dict[str, MemorySnapshot] = field(default_factory=dict)
@@ -157,7 +157,7 @@ class MemoryPlatform:
 
     def add_volume(self, name: str, *, contents: str, size_gb: int = 1, app: str = "my-crocbot") -> Disk:
         """A volume that nobody has mounted yet."""
-        self.apps.add(app)
+        self.app_names.add(app)
         made = Volume(
             id=VolumeId(self.new("vol_")),
             app=AppName(app),
@@ -230,7 +230,7 @@ class MemoryPlatform:
 
     def known(self, app: str) -> None:
         """Refuse an app that is not there."""
-        if app not in self.apps:
+        if app not in self.app_names:
             raise FlyNotFoundError("no such app")
 
     def server(self, app: str, machine_id: str) -> Server:

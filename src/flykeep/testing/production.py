@@ -35,22 +35,7 @@ class MemoryProduction(MemoryPlatform):
 
     @port_call
     async def make_volume(self, spec: ProductionVolume) -> Volume:
-        self.known(spec.app)
-        if spec.region in self.full_regions:
-            raise FlyCapacityError("insufficient resources to create volume")
-        shot = self.shot(spec.snapshot_id) if spec.snapshot_id else None
-        if shot is not None and spec.size_gb < shot.size_gb:
-            raise FlyInvalidRequestError(f"the volume is smaller than the snapshot ({shot.size_gb} GB)")
-        disk = self.add_volume(spec.name, contents=shot.contents if shot else "", size_gb=spec.size_gb, app=spec.app)
-        disk.looks_left = self.looks_until_usable if shot else 0
-        disk.volume = replace(
-            disk.volume,
-            region=spec.region,
-            state="restoring" if disk.looks_left else "created",
-            is_automatic_snapshot_on=spec.is_automatic_snapshot_on,
-            snapshot_retention_days=spec.retention_days or 5,
-        )
-        return disk.volume
+        return self.new_volume(spec)
 
     @port_call
     async def delete_volume(self, app: AppName, volume_id: VolumeId) -> None:
@@ -82,19 +67,7 @@ class MemoryProduction(MemoryPlatform):
 
     @port_call
     async def make_machine(self, spec: ProductionMachine) -> Machine:
-        self.known(spec.app)
-        there = [one for one in self.servers.values() if one.app == spec.app and one.state != "destroyed"]
-        if self.are_names_unique and spec.name in {one.name for one in there}:
-            raise FlyNameTakenError(f"a machine named {spec.name} exists")
-        config: dict[str, Any] = json.loads(spec.config_json)
-        server = Server(MachineId(self.new("m")), spec.app, spec.name, spec.region, config)
-        if server.volume_id is not None:
-            self.claim(self.disk(spec.app, server.volume_id), server)
-        server.failing_checks = set(self.failing_checks)
-        self.servers[server.id] = server
-        if spec.is_launched:
-            self.begin(server)
-        return server.facts()
+        return self.new_machine(spec, json.loads(spec.config_json))
 
     @port_call
     async def update_machine(self, lease: Lease, config_json: str, *, is_launched: bool) -> Machine:
@@ -195,3 +168,39 @@ class MemoryProduction(MemoryPlatform):
             return
         if hold.nonce == lease.nonce:
             server.hold = None
+
+    # -- making
+
+    def new_volume(self, spec: ProductionVolume) -> Volume:
+        """As Fly makes one; what `make_volume` does between its watchers."""
+        self.known(spec.app)
+        if spec.region in self.full_regions:
+            raise FlyCapacityError("insufficient resources to create volume")
+        shot = self.shot(spec.snapshot_id) if spec.snapshot_id else None
+        if shot is not None and spec.size_gb < shot.size_gb:
+            raise FlyInvalidRequestError(f"the volume is smaller than the snapshot ({shot.size_gb} GB)")
+        disk = self.add_volume(spec.name, contents=shot.contents if shot else "", size_gb=spec.size_gb, app=spec.app)
+        disk.looks_left = self.looks_until_usable if shot else 0
+        disk.volume = replace(
+            disk.volume,
+            region=spec.region,
+            state="restoring" if disk.looks_left else "created",
+            is_automatic_snapshot_on=spec.is_automatic_snapshot_on,
+            snapshot_retention_days=spec.retention_days or 5,
+        )
+        return disk.volume
+
+    def new_machine(self, spec: ProductionMachine, config: dict[str, Any]) -> Machine:
+        """As Fly makes one; what `make_machine` does between its watchers."""
+        self.known(spec.app)
+        there = [one for one in self.servers.values() if one.app == spec.app and one.state != "destroyed"]
+        if self.are_names_unique and spec.name in {one.name for one in there}:
+            raise FlyNameTakenError(f"a machine named {spec.name} exists")
+        server = Server(MachineId(self.new("m")), spec.app, spec.name, spec.region, config)
+        if server.volume_id is not None:
+            self.claim(self.disk(spec.app, server.volume_id), server)
+        server.failing_checks = set(self.failing_checks)
+        self.servers[server.id] = server
+        if spec.is_launched:
+            self.begin(server)
+        return server.facts()

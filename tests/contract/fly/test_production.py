@@ -9,7 +9,7 @@ from flykeep.domain.ids import AppName, MachineId, SnapshotId, VolumeId
 from flykeep.testing.clock import JumpingClock
 from flykeep.testing.contracts.production import CHECKS, Check, KnownProduction, says_whether_a_machines_name_is_taken
 from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Scenario, Seed, SnapshotSpec, VolumeSpec
-from flykeep.testing.production import MemoryProduction
+from flykeep.testing.memory_fly import MemoryFly
 from tests.integration.fly.simulated_fly import simulated_fly
 
 APP = AppName("my-crocbot")
@@ -54,7 +54,7 @@ async def test_the_client(check: Check, *, is_unique: bool, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("check", "is_unique"), CASES, ids=IDS)
 async def test_the_fake(check: Check, *, is_unique: bool) -> None:
-    fly = MemoryProduction(JumpingClock(), are_names_unique=is_unique)
+    fly = MemoryFly(JumpingClock(), are_names_unique=is_unique)
     disk = fly.add_volume("crocbot_data", contents="good", size_gb=2)
     server = fly.add_machine("quiet-river-1", disk, checks=CHECK)
 
