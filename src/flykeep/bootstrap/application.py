@@ -14,6 +14,7 @@ from flykeep.adapters.fly.scratch import FlyScratch
 from flykeep.adapters.ssh.keys import SshAccessIssuer
 from flykeep.adapters.system import SystemClock, SystemIds
 from flykeep.bootstrap.artifacts import endings, reading, rebuilding, uploads
+from flykeep.bootstrap.choosing import inspecting
 from flykeep.bootstrap.ground import Ground, lay_ground
 from flykeep.bootstrap.importing import importing
 from flykeep.bootstrap.watching import checking, doctor, notifiers, proof_book, recipients
@@ -27,6 +28,7 @@ from flykeep.jobs.doctor import Doctor
 from flykeep.jobs.export import BoundStore, ExportJob, ExportSettings
 from flykeep.jobs.get import GetJob
 from flykeep.jobs.import_planner import ImportPlanner
+from flykeep.jobs.inspect import InspectJob
 from flykeep.jobs.locating import Located
 from flykeep.jobs.prune import PruneJob
 from flykeep.jobs.rebuild import RebuildJob
@@ -74,6 +76,7 @@ class Application:
     doctor: Doctor
     import_planner: ImportPlanner
     candidates: CandidateReader
+    inspect: InspectJob
 
 
 @asynccontextmanager
@@ -158,6 +161,7 @@ def _assemble(ground: Ground) -> Application:
         get=get,
         rebuild=rebuilding(ground),
         candidates=CandidateReader(ground.fly, catalog, clock, settings.targets),
+        inspect=inspecting(ground, check),
     )
 
 

@@ -13,12 +13,12 @@ from flykeep.cli.acting import act, report
 from flykeep.cli.asking import confirm
 from flykeep.cli.context import Common, console, print_document, with_application
 from flykeep.cli.render import bytes_text
-from flykeep.cli.targets import find_lineage
+from flykeep.cli.targets import find_lineage, rule_for_lineage
 from flykeep.domain.documents import Plain, plain
-from flykeep.domain.errors import NotFoundError, TargetNotFoundError, UsageError
+from flykeep.domain.errors import NotFoundError, UsageError
 from flykeep.domain.ids import RunId
 from flykeep.domain.import_plan import ImportPlan
-from flykeep.domain.policy import JobKind, TargetRule, rule_for
+from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Run, RunRequest, RunState
 from flykeep.domain.target import Lineage
 
@@ -97,7 +97,8 @@ async def _import(
     if request.file is not None and not Path(request.file).is_file():  # noqa: ASYNC240 - one look, before anything runs
         raise NotFoundError(f"there is no file {request.file}", hint="Check its path.")
     if is_plan or not is_agreed:
-        planned = await application.import_planner.plan(lineage, _rule(application, lineage), request)
+        rule = rule_for_lineage(application, lineage)
+        planned = await application.import_planner.plan(lineage, rule, request)
         if is_plan and options.is_json:
             print_document({"plan": _plan_document(planned)})
             return 0
@@ -140,16 +141,6 @@ async def _lineage_of(application: Application, run_id: RunId) -> Lineage:
     if run is None or run.kind is not JobKind.IMPORT or run.lineage_id not in lineages:
         raise NotFoundError(f"there is no import {run_id}", hint="`flykeep runs` lists them.")
     return lineages[run.lineage_id]
-
-
-def _rule(application: Application, lineage: Lineage) -> TargetRule:
-    rules = application.settings.targets
-    rule = rule_for(rules, app=lineage.app, volume_name=lineage.volume_name, machine=lineage.machine_name)
-    if rule is None:
-        raise TargetNotFoundError(
-            f"no target of the configuration matches {lineage.label}", hint="Add a [[targets]] entry for it."
-        )
-    return rule
 
 
 def _plan_document(planned: ImportPlan) -> dict[str, Plain]:

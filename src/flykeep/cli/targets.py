@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flykeep.domain.errors import TargetNotFoundError
-from flykeep.domain.lineages import resolve_target, retired_target
+from flykeep.domain.lineages import resolve_target, retired_target, rule_of
+from flykeep.domain.policy import TargetRule
 from flykeep.domain.target import Lineage, TargetRef
 
 TARGET_HELP = "app/volume, or app/volume@machine where several machines mount that name."
@@ -36,3 +37,13 @@ async def find_lineage(application: Application, text: str, *, include_retired: 
 async def known_lineages(application: Application) -> tuple[Lineage, ...]:
     async with application.catalog.transaction() as tx:
         return tuple(await tx.lineages())
+
+
+def rule_for_lineage(application: Application, lineage: Lineage) -> TargetRule:
+    """The rule that protects it. Raises TargetNotFoundError where the configuration has none."""
+    rule = rule_of(lineage, application.settings.targets)
+    if rule is None:
+        raise TargetNotFoundError(
+            f"no target of the configuration matches {lineage.label}", hint="Add a [[targets]] entry for it."
+        )
+    return rule

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flykeep.adapters.stores.links import open_readable
 from flykeep.domain.agreement import Comparison, Gap, gap_between
-from flykeep.domain.artifact import EntryType, IndexEntry
-from flykeep.domain.errors import ConfigError, IntegrityError
+from flykeep.domain.artifact import EntryType
+from flykeep.domain.errors import IntegrityError
 from flykeep.domain.proof import Timing
 from flykeep.domain.unpacking import OutsideLinks, UnpackGuard, UnpackLimits
 from flykeep.ports.clock import Clock
@@ -23,7 +22,7 @@ from flykeep.worker.report import Reporter
 from flykeep.worker.selection import Selection
 from flykeep.worker.tree import Tree
 from flykeep.worker.unpack import Unpacker, restores_owner
-from flykeep.worker.verify import Verification, decrypted, read_index, whole
+from flykeep.worker.verify import Verification, referenced
 
 
 class Drill:
@@ -86,11 +85,11 @@ class Drill:
         gap = Gap(0.0, is_tree_later=True, is_exact=True) if reference.is_exact else self._gap(reference)
         selection = Selection.of(reference.include, reference.exclude)
         comparison = IndexComparison(tree, gap, selection=selection, unsteady=reference.unsteady)
-        return comparison.run(self._index(reference))
+        return comparison.run(referenced(reference, flow=self._flow))
 
     def _check_attributes(self, reference: IndexReference) -> None:
         if self._order.is_kept and reference.is_exact:
-            root, entries = Path(self._order.directory), self._index(reference)
+            root, entries = Path(self._order.directory), referenced(reference, flow=self._flow)
             check_attributes(root, entries, flow=self._flow, has_owners=restores_owner())
 
     def _gap(self, reference: IndexReference) -> Gap:
@@ -98,14 +97,6 @@ class Drill:
             return datetime.fromtimestamp(instant_s, UTC)
 
         return gap_between(tree_at=at(self._order.as_of_s), artifact_at=at(reference.artifact_at_s))
-
-    def _index(self, reference: IndexReference) -> Iterator[IndexEntry]:
-        chunks = whole(open_readable(reference.store), reference.index)
-        if reference.is_encrypted:
-            if not reference.identity:
-                raise ConfigError("no identity opens this artifact's index")
-            chunks = decrypted(chunks, identity=reference.identity, flow=self._flow)
-        return read_index(chunks)[1]
 
     @contextmanager
     def _timed(self, step: str, *, is_restore: bool = False) -> Iterator[None]:

@@ -42,7 +42,7 @@ from flykeep.worker.database_copy import copied_database, unfinished_of
 from flykeep.worker.remote_tar import shown
 from flykeep.worker.tree import Tree
 
-_JSON_LIMIT_BYTES = 64 << 20
+JSON_LIMIT_BYTES = 64 << 20
 _MESSAGES = 10
 _STEPS_BETWEEN_LOOKS = 100_000
 _LOOK_EVERY_S = 0.2
@@ -80,7 +80,7 @@ class Probing:
 
     def _flaw_finder(self, probe: FileProbe) -> Callable[[Path], str | None]:
         if isinstance(probe, JsonProbe):
-            return _json_flaw
+            return _file_json_flaw
         if isinstance(probe, Sha256Probe):
             return lambda real: digest_flaw(probe, self._tree.sha256(real))
         return lambda real: self._sqlite_flaw(real, probe.rows)
@@ -98,28 +98,12 @@ class Probing:
         return judge_files(probe, flaws)
 
     def _sqlite_flaw(self, real: Path, floors: Sequence[RowFloor]) -> str | None:
-        if not real.stat().st_size:
-            return "is empty"  # SQLite would call that a database without tables
         if not self._is_kept:
-            return self._asked(real, "mode=rw", floors)
+            return database_flaw(real, floors, flow=self._flow)
         if not unfinished_of(real):
-            return self._asked(real, "immutable=1", floors)
+            return database_flaw(real, floors, flow=self._flow, mode="immutable=1")
         with copied_database(real) as copy:
-            return self._asked(copy, "mode=rw", floors)
-
-    def _asked(self, real: Path, mode: str, floors: Sequence[RowFloor]) -> str | None:
-        """SQLite replays or rolls back what its last writer left; in exclusive mode it needs no new file for that."""
-        try:
-            with closing(sqlite3.connect(f"file:{quote(os.fsencode(real))}?{mode}", uri=True)) as database:
-                database.set_progress_handler(lambda: self._flow.failure is not None, _STEPS_BETWEEN_LOOKS)
-                database.execute("PRAGMA locking_mode = EXCLUSIVE")
-                database.execute("PRAGMA trusted_schema = OFF")
-                messages = [str(row[0]) for row in database.execute(f"PRAGMA integrity_check({_MESSAGES})")]
-                rows = {floor.table: _count(database, floor.table) for floor in floors}
-        except sqlite3.Error as error:
-            self._flow.check()
-            return f"cannot be opened: {error}"
-        return sqlite_flaw(messages, rows, floors)
+            return database_flaw(copy, floors, flow=self._flow)
 
     def _traceless(self, probe: CommandProbe) -> ProbeOutcome:
         """Its answer counts only where everything is as it was before."""
@@ -166,16 +150,39 @@ def _turn(probe: Probe) -> int:
     return 2 if isinstance(probe, CommandProbe) else int(isinstance(probe, SqliteProbe))
 
 
-def _json_flaw(real: Path) -> str | None:
-    if real.stat().st_size > _JSON_LIMIT_BYTES:
-        return f"is larger than {_JSON_LIMIT_BYTES >> 20} MiB"
+def database_flaw(real: Path, floors: Sequence[RowFloor], *, flow: Flow, mode: str = "mode=rw") -> str | None:
+    """SQLite replays or rolls back what its last writer left; in exclusive mode it needs no new file for that."""
+    if not real.stat().st_size:
+        return "is empty"  # SQLite would call that a database without tables
     try:
-        json.loads(real.read_bytes())
+        with closing(sqlite3.connect(f"file:{quote(os.fsencode(real))}?{mode}", uri=True)) as database:
+            database.set_progress_handler(lambda: flow.failure is not None, _STEPS_BETWEEN_LOOKS)
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            database.execute("PRAGMA trusted_schema = OFF")
+            messages = [str(row[0]) for row in database.execute(f"PRAGMA integrity_check({_MESSAGES})")]
+            rows = {floor.table: _count(database, floor.table) for floor in floors}
+    except sqlite3.Error as error:
+        flow.check()
+        return f"cannot be opened: {error}"
+    return sqlite_flaw(messages, rows, floors)
+
+
+def json_flaw(content: bytes) -> str | None:
+    """What keeps these bytes from being one JSON document."""
+    if len(content) > JSON_LIMIT_BYTES:
+        return f"is larger than {JSON_LIMIT_BYTES >> 20} MiB"
+    try:
+        json.loads(content)
     except json.JSONDecodeError as error:
         return f"is not JSON, line {error.lineno} column {error.colno}"
     except (ValueError, RecursionError):
         return "is not JSON"
     return None
+
+
+def _file_json_flaw(real: Path) -> str | None:
+    with real.open("rb") as file:
+        return json_flaw(file.read(JSON_LIMIT_BYTES + 1))
 
 
 def _count(database: sqlite3.Connection, table: str) -> int | None:

@@ -12,7 +12,7 @@ from flykeep.domain.artifact import IndexEntry, IndexHeader, StoredObject, TarTo
 from flykeep.domain.artifact_index import decode_entry, decode_header
 from flykeep.domain.errors import ConfigError, IntegrityError
 from flykeep.domain.tar_stream import TarReader, TarSink
-from flykeep.ports.worker import IndexOrder, VerifyOrder, VerifyResult
+from flykeep.ports.worker import IndexOrder, IndexReference, VerifyOrder, VerifyResult
 from flykeep.worker.channel import Channel, Flow
 from flykeep.worker.index_spool import lines
 from flykeep.worker.remote_tar import shown
@@ -115,6 +115,16 @@ def report_index(order: IndexOrder, *, flow: Flow, reporter: Reporter) -> int:
             reporter.entry(entry)
             count += 1
     return count
+
+
+def referenced(reference: IndexReference, *, flow: Flow) -> Iterator[IndexEntry]:
+    """The entries of the index that a tree is compared with; raises ConfigError where no identity opens it."""
+    chunks = whole(open_readable(reference.store), reference.index)
+    if reference.is_encrypted:
+        if not reference.identity:
+            raise ConfigError("no identity opens this artifact's index")
+        chunks = decrypted(chunks, identity=reference.identity, flow=flow)
+    return read_index(chunks)[1]
 
 
 def read_index(chunks: Iterator[bytes]) -> tuple[IndexHeader, Iterator[IndexEntry]]:

@@ -20,6 +20,7 @@ from flykeep.adapters.launchers.wire import (
     FailureLine,
     ImportedLine,
     IndexedLine,
+    InspectedLine,
     Line,
     PlacedLine,
     ProgressLine,
@@ -33,6 +34,7 @@ from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.errors import FlykeepError, WorkerError
 from flykeep.ports.clock import Clock
 from flykeep.ports.importing import ImportOrder, ImportResult, PlaceOrder, PlaceResult
+from flykeep.ports.inspecting import InspectOrder, InspectResult
 from flykeep.ports.store_trial import TrialOrder, TrialResult
 from flykeep.ports.worker import (
     DrillOrder,
@@ -106,6 +108,10 @@ class LocalWorkers:
     async def place(self, order: PlaceOrder) -> PlaceResult:
         line = await self._finish(order, lambda _: None)
         return line.result if isinstance(line, PlacedLine) else nonsense(line)
+
+    async def inspect(self, order: InspectOrder, *, on_progress: Callable[[Progress], None]) -> InspectResult:
+        line = await self._finish(order, on_progress)
+        return line.result if isinstance(line, InspectedLine) else nonsense(line)
 
     @contextlib.asynccontextmanager
     async def index(self, order: IndexOrder) -> AsyncIterator[AsyncIterator[IndexEntry]]:

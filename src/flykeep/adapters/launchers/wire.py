@@ -18,6 +18,7 @@ from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.artifact_index import decode_entry, encode_entry
 from flykeep.domain.errors import FlykeepError, WorkerError
 from flykeep.ports.importing import ImportOrder, ImportResult, PlaceOrder, PlaceResult
+from flykeep.ports.inspecting import InspectOrder, InspectResult
 from flykeep.ports.store_trial import TrialOrder, TrialResult
 from flykeep.ports.worker import (
     DrillResult,
@@ -123,7 +124,14 @@ class TriedLine:
     type: Literal["result"] = "result"
 
 
-AnyOrder = Order | ImportOrder | PlaceOrder | TrialOrder
+@dataclass(frozen=True, slots=True)
+class InspectedLine:
+    result: InspectResult
+    kind: Literal["inspect"] = "inspect"
+    type: Literal["result"] = "result"
+
+
+AnyOrder = Order | ImportOrder | PlaceOrder | TrialOrder | InspectOrder
 ResultLine = (
     ExportedLine
     | VerifiedLine
@@ -134,6 +142,7 @@ ResultLine = (
     | ImportedLine
     | PlacedLine
     | TriedLine
+    | InspectedLine
 )
 Line = ProgressLine | ResultLine | FailureLine
 
