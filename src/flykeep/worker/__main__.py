@@ -15,13 +15,13 @@ from typing import NoReturn
 
 from flykeep.adapters.launchers.wire import (
     AnyOrder,
+    CleanedLine,
     DrilledLine,
     ExportedLine,
     ExtractedLine,
     FailureLine,
     ImportedLine,
     IndexedLine,
-    InspectedLine,
     PlacedLine,
     ReachedLine,
     ResultLine,
@@ -31,8 +31,8 @@ from flykeep.adapters.launchers.wire import (
 )
 from flykeep.adapters.system import SystemClock
 from flykeep.domain.errors import FlykeepError, InternalError
+from flykeep.ports.cleaning import CleanOrder
 from flykeep.ports.importing import ImportOrder, PlaceOrder
-from flykeep.ports.inspecting import InspectOrder
 from flykeep.ports.store_trial import TrialOrder
 from flykeep.ports.worker import DrillOrder, ExportOrder, ExtractOrder, IndexOrder, ReachOrder, VerifyOrder
 from flykeep.worker.channel import Flow, StoppedError
@@ -101,8 +101,8 @@ def _do(order: AnyOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
         from flykeep.worker.export import Export
 
         return ExportedLine(Export(order, flow=flow, reporter=reporter).run())
-    if isinstance(order, ImportOrder | PlaceOrder):
-        return _bring_back(order, flow=flow, reporter=reporter)
+    if isinstance(order, ImportOrder | PlaceOrder | CleanOrder):
+        return _change_files(order, flow=flow, reporter=reporter)
     if isinstance(order, DrillOrder):
         from flykeep.worker.drill import Drill
 
@@ -111,19 +111,11 @@ def _do(order: AnyOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
         from flykeep.worker.trial import try_store
 
         return TriedLine(try_store(order, flow=flow))
-    if isinstance(order, ReachOrder | InspectOrder):
-        return _look_at_machine(order, flow=flow, reporter=reporter)
+    if isinstance(order, ReachOrder):
+        from flykeep.worker.machine import reach
+
+        return ReachedLine(reach(order, flow=flow))
     return _look_into(order, flow=flow, reporter=reporter)
-
-
-def _look_at_machine(order: ReachOrder | InspectOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
-    if isinstance(order, InspectOrder):
-        from flykeep.worker.inspect import Inspection
-
-        return InspectedLine(Inspection(order, flow=flow, reporter=reporter).run())
-    from flykeep.worker.machine import reach
-
-    return ReachedLine(reach(order, flow=flow))
 
 
 def _look_into(order: VerifyOrder | ExtractOrder | IndexOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
@@ -138,7 +130,11 @@ def _look_into(order: VerifyOrder | ExtractOrder | IndexOrder, *, flow: Flow, re
     return IndexedLine(report_index(order, flow=flow, reporter=reporter))
 
 
-def _bring_back(order: ImportOrder | PlaceOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
+def _change_files(order: ImportOrder | PlaceOrder | CleanOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
+    if isinstance(order, CleanOrder):
+        from flykeep.worker.clean import clean
+
+        return CleanedLine(clean(order, flow=flow))
     from flykeep.worker.import_ import Import, place
 
     if isinstance(order, PlaceOrder):

@@ -14,13 +14,13 @@ from typing import NoReturn
 from flykeep.adapters.child_environment import child_environment
 from flykeep.adapters.launchers.wire import (
     AnyOrder,
+    CleanedLine,
     DrilledLine,
     ExportedLine,
     ExtractedLine,
     FailureLine,
     ImportedLine,
     IndexedLine,
-    InspectedLine,
     Line,
     PlacedLine,
     ProgressLine,
@@ -32,9 +32,9 @@ from flykeep.adapters.launchers.wire import (
 )
 from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.errors import FlykeepError, WorkerError
+from flykeep.ports.cleaning import CleanOrder, CleanResult
 from flykeep.ports.clock import Clock
 from flykeep.ports.importing import ImportOrder, ImportResult, PlaceOrder, PlaceResult
-from flykeep.ports.inspecting import InspectOrder, InspectResult
 from flykeep.ports.store_trial import TrialOrder, TrialResult
 from flykeep.ports.worker import (
     DrillOrder,
@@ -109,9 +109,9 @@ class LocalWorkers:
         line = await self._finish(order, lambda _: None)
         return line.result if isinstance(line, PlacedLine) else nonsense(line)
 
-    async def inspect(self, order: InspectOrder, *, on_progress: Callable[[Progress], None]) -> InspectResult:
-        line = await self._finish(order, on_progress)
-        return line.result if isinstance(line, InspectedLine) else nonsense(line)
+    async def clean(self, order: CleanOrder) -> CleanResult:
+        line = await self._finish(order, lambda _: None)
+        return line.result if isinstance(line, CleanedLine) else nonsense(line)
 
     @contextlib.asynccontextmanager
     async def index(self, order: IndexOrder) -> AsyncIterator[AsyncIterator[IndexEntry]]:

@@ -17,8 +17,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.artifact_index import decode_entry, encode_entry
 from flykeep.domain.errors import FlykeepError, WorkerError
+from flykeep.ports.cleaning import CleanOrder, CleanResult
 from flykeep.ports.importing import ImportOrder, ImportResult, PlaceOrder, PlaceResult
-from flykeep.ports.inspecting import InspectOrder, InspectResult
 from flykeep.ports.store_trial import TrialOrder, TrialResult
 from flykeep.ports.worker import (
     DrillResult,
@@ -118,20 +118,20 @@ class PlacedLine:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanedLine:
+    result: CleanResult
+    kind: Literal["clean"] = "clean"
+    type: Literal["result"] = "result"
+
+
+@dataclass(frozen=True, slots=True)
 class TriedLine:
     result: TrialResult
     kind: Literal["trial"] = "trial"
     type: Literal["result"] = "result"
 
 
-@dataclass(frozen=True, slots=True)
-class InspectedLine:
-    result: InspectResult
-    kind: Literal["inspect"] = "inspect"
-    type: Literal["result"] = "result"
-
-
-AnyOrder = Order | ImportOrder | PlaceOrder | TrialOrder | InspectOrder
+AnyOrder = Order | ImportOrder | PlaceOrder | CleanOrder | TrialOrder
 ResultLine = (
     ExportedLine
     | VerifiedLine
@@ -141,8 +141,8 @@ ResultLine = (
     | DrilledLine
     | ImportedLine
     | PlacedLine
+    | CleanedLine
     | TriedLine
-    | InspectedLine
 )
 Line = ProgressLine | ResultLine | FailureLine
 
