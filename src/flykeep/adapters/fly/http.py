@@ -48,7 +48,7 @@ class WireTimeouts:
 class Request:
     """A request; `action` and `identifier` name the bucket it is paced by."""
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     url: str
     authorization: str = field(repr=False)
     action: str

@@ -68,6 +68,19 @@ class MachinesApi:
             facts=facts or {},
         )
 
+    def put(
+        self,
+        *path: str,
+        action: str,
+        identifier: str,
+        repeat: Repeat,
+        body: Mapping[str, object],
+        facts: Mapping[str, str | int | None] | None = None,
+    ) -> Request:
+        """A changing request; `repeat` as for `post`."""
+        asked = self.post(*path, action=action, identifier=identifier, repeat=repeat, body=body, facts=facts)
+        return replace(asked, method="PUT")
+
     def delete(
         self,
         *path: str,

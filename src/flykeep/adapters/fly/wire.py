@@ -165,6 +165,13 @@ class WireVolume(_Wire):
     bytes_total: Whole = 0
 
 
+class WireExtension(_Wire):
+    """Fly leaves out what is false."""
+
+    volume: WireVolume
+    needs_restart: bool = False
+
+
 class WireMachinePage(_Wire):
     machines: Rows[WireMachine]
     next_cursor: str | None = None

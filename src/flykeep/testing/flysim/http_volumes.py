@@ -13,7 +13,6 @@ async def list_volumes(call: Call) -> Answer:
     rows = call.world.volumes_of(call.app.name)
     for volume in rows:
         volumes.look(volume)
-        volumes.detach(call.world, volume)
     return Answer(200, [volume_json(call.world, volume, is_summary=call.flag("summary")) for volume in rows])
 
 
@@ -25,7 +24,6 @@ async def create_volume(call: Call) -> Answer:
 async def get_volume(call: Call) -> Answer:
     volume = call.volume
     volumes.look(volume)
-    volumes.detach(call.world, volume)
     return Answer(200, volume_json(call.world, volume))
 
 
@@ -44,7 +42,8 @@ async def delete_volume(call: Call) -> Answer:
 async def extend_volume(call: Call) -> Answer:
     volume = call.volume
     volumes.extend(call.world, volume, call.body["size_gb"])
-    return Answer(200, {"volume": volume_json(call.world, volume), "needs_restart": False})
+    needs_restart = call.world.scenario.extend_needs_restart
+    return Answer(200, {"volume": volume_json(call.world, volume), "needs_restart": needs_restart})
 
 
 async def list_snapshots(call: Call) -> Answer:
