@@ -23,7 +23,6 @@ from flykeep.cli import (
     import_,
     incidents,
     init,
-    inspect,
     notify,
     pause,
     prune,
@@ -35,6 +34,7 @@ from flykeep.cli import (
     snapshot,
     snapshots,
     status,
+    volume,
     worker,
 )
 from flykeep.cli import config as config_verbs
@@ -101,7 +101,7 @@ for module in (
     artifact,
     prune,
     drill,
-    inspect,
+    volume,
     runs,
     incidents,
     pause,

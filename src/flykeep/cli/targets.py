@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flykeep.domain.errors import TargetNotFoundError
-from flykeep.domain.lineages import resolve_target, retired_target, rule_of
-from flykeep.domain.policy import TargetRule
+from flykeep.domain.errors import FlyInvalidRequestError, FlyNotFoundError, TargetNotFoundError
+from flykeep.domain.lineages import resolve_target, retired_target
+from flykeep.domain.policy import TargetRule, rule_for
 from flykeep.domain.target import Lineage, TargetRef
 
 TARGET_HELP = "app/volume, or app/volume@machine where several machines mount that name."
@@ -39,9 +39,23 @@ async def known_lineages(application: Application) -> tuple[Lineage, ...]:
         return tuple(await tx.lineages())
 
 
-def rule_for_lineage(application: Application, lineage: Lineage) -> TargetRule:
-    """The rule that protects it. Raises TargetNotFoundError where the configuration has none."""
-    rule = rule_of(lineage, application.settings.targets)
+async def located_lineage(application: Application, text: str) -> Lineage:
+    """As `find_lineage`, with the volume where it is now: Fly is asked again where a host migration moved it."""
+    lineage = await find_lineage(application, text)
+    try:
+        is_here = not (await application.fly.volume(lineage.app, lineage.volume_id)).is_leaving
+    except (FlyNotFoundError, FlyInvalidRequestError):  # a vanished volume answers 404, 400 or 422
+        is_here = False
+    if is_here:
+        return lineage
+    await application.check.refresh_lineages()
+    return await find_lineage(application, text)
+
+
+def rule_of(application: Application, lineage: Lineage) -> TargetRule:
+    """What the configuration says of it. Raises TargetNotFoundError where nothing matches."""
+    rules = application.settings.targets
+    rule = rule_for(rules, app=lineage.app, volume_name=lineage.volume_name, machine=lineage.machine_name)
     if rule is None:
         raise TargetNotFoundError(
             f"no target of the configuration matches {lineage.label}", hint="Add a [[targets]] entry for it."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from flykeep.domain.compliance_snapshot import newest_restorable_at
+from flykeep.domain.disk_usage import FULL_SHARE, used_share
 from flykeep.domain.findings import Finding, FindingCode, Severity, Subject
 from flykeep.domain.fly import HostStatus, Machine, Volume, VolumeSnapshot
 from flykeep.domain.policy import Policy
@@ -27,6 +28,7 @@ def volume_findings(
         _retention_low(subject, volume, policy=policy, now=now),
         _odd_state(subject, volume, now=now),
         _sick_host(subject, volume, machine, now=now),
+        _full(subject, volume, now=now),
     )
     return [finding for finding in found if finding is not None]
 
@@ -62,7 +64,7 @@ def _automatic_off(subject: Subject, volume: Volume, *, policy: Policy, now: dat
         summary="Fly's automatic daily snapshots are switched off.",
         since_at=now,
         last_good_at=None,
-        next_step=f"fly volumes update {volume.id} --app {volume.app} --scheduled-snapshots=true",
+        next_step=f"flykeep volume retention {subject.label} --automatic on",
     )
 
 
@@ -77,7 +79,7 @@ def _retention_low(subject: Subject, volume: Volume, *, policy: Policy, now: dat
         summary=f"Fly keeps snapshots for {actual} days; the policy wants {wanted}.",
         since_at=now,
         last_good_at=None,
-        next_step=f"fly volumes update {volume.id} --app {volume.app} --snapshot-retention {wanted}",
+        next_step=f"flykeep volume retention {subject.label} --days {wanted}",
     )
 
 
@@ -111,6 +113,23 @@ def _sick_host(subject: Subject, volume: Volume, machine: Machine | None, *, now
         since_at=now,
         last_good_at=None,
         next_step=f"fly volumes snapshots list {volume.id} --app {volume.app}; see https://status.flyio.net",
+    )
+
+
+def _full(subject: Subject, volume: Volume, *, now: datetime) -> Finding | None:
+    share = used_share(volume)
+    if share is None or share < FULL_SHARE:
+        return None
+    target = subject.label
+    return Finding(
+        code=FindingCode.VOLUME_FULL,
+        severity=Severity.WARNING,
+        subject=subject,
+        summary=f"The volume is {share:.0%} full: once it is, writes fail, and snapshots may fail too.",
+        since_at=now,
+        last_good_at=None,
+        next_step=f"flykeep volume usage {target}; then flykeep volume clean {target}, "
+        f"or flykeep volume extend {target} --size +1",
     )
 
 

@@ -141,6 +141,14 @@ class Hooks:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanRule:
+    """Files that nobody needs any more: a glob from the volume's root, and how long they must not have changed."""
+
+    glob: str
+    older_than: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class TargetRule:
     """Which volumes a policy is for; `match` and the paths are globs. The first matching rule wins."""
 
@@ -152,6 +160,7 @@ class TargetRule:
     instances: str = "each"
     hooks: Hooks = field(default_factory=Hooks)
     probes: tuple[Probe, ...] = ()
+    clean: tuple[CleanRule, ...] = ()
 
     def matches(self, app: str, volume_name: str, machine: str | None = None) -> bool:
         pattern, _, wanted_machine = self.match.partition("@")

@@ -59,7 +59,8 @@ class RunRequest:
 
     `file` is an archive on the disk of the process that executes the run; `ending` and `of_run` end an earlier import
     or restore. `lineage_id` is the one target that a run of the whole organization is for; `actor` is who asked. A
-    restore's source is `snapshot_id` or `export_id`, chosen before the run is submitted.
+    restore's source is `snapshot_id` or `export_id`, chosen before the run is submitted. A
+    clean's `paths` are its rules as the person saw them.
     """
 
     reason: str | None = None
@@ -80,6 +81,9 @@ class RunRequest:
     to_app: AppName | None = None
     size_gb: int | None = None
     retention_days: int | None = None
+    volume_act: str | None = None
+    is_snapshot_first: bool = False
+    is_automatic_on: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

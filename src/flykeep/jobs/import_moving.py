@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-import structlog
-
-from flykeep.domain.errors import BusyError, FlyConflictError, FlyError, RefusalError, SshError, WorkerError
+from flykeep.domain.errors import RefusalError, SshError, WorkerError
 from flykeep.domain.fly import Machine
 from flykeep.domain.ids import RunId
 from flykeep.domain.imports import ImportPhase, ImportRecord
 from flykeep.jobs.context import Journal
+from flykeep.jobs.holding import held
 from flykeep.jobs.import_log import ImportLog
 from flykeep.jobs.restarting import Condition, Health, Restarter
-from flykeep.ports.fly import AccessIssuer, Lease, MachineController
+from flykeep.ports.fly import AccessIssuer, MachineController
 from flykeep.ports.importing import Importers, Placed, PlaceOrder, Placing
-
-_LEASE = timedelta(minutes=15)
-_RELEASE_LIMIT = timedelta(seconds=20)
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +63,7 @@ class ImportMover:
         placing, done = (
             (Placing.MOVE, ImportPhase.MOVED) if phase is ImportPhase.MOVING else (Placing.UNDO, ImportPhase.UNDONE)
         )
-        async with self._held(at) as lease:
+        async with held(self.control, at.machine, reason="flykeep import") as lease:
             await self.log.note(run_id, phase, journal=journal, restart=is_restarting)
             try:
                 placed = await self._place(at, run_id, placing)
@@ -108,29 +99,3 @@ class ImportMover:
         access = await self.access.access(at.machine)
         order = PlaceOrder(run_id, access, at.directory, placing, self.deadline.total_seconds())
         return (await self.importers.place(order)).placed
-
-    @asynccontextmanager
-    async def _held(self, at: Location) -> AsyncIterator[Lease]:
-        machine = at.machine
-        try:
-            lease = await self.control.acquire_lease(machine.app, machine.id, within=_LEASE, reason="flykeep import")
-        except FlyConflictError as error:
-            raise BusyError(
-                f"machine {machine.id} is held by somebody else, most likely a deploy: {error.message}",
-                hint="Wait until it is over, then try again.",
-                facts={"app": machine.app, "machine": machine.id},
-            ) from error
-        try:
-            yield lease
-        finally:
-            await self._release(lease)
-
-    async def _release(self, lease: Lease) -> None:
-        """Let go even where the run is cancelled; a lease that cannot be given back ends by itself."""
-        release = asyncio.ensure_future(self.control.release_lease(lease))
-        try:
-            async with asyncio.timeout(_RELEASE_LIMIT.total_seconds()):
-                await asyncio.shield(release)
-        except (FlyError, TimeoutError) as error:
-            release.cancel()
-            log.warning("lease.not_released", machine=lease.machine_id, error=str(error) or "timed out")

@@ -27,14 +27,7 @@ from flykeep.ports.clock import Clock
 from flykeep.ports.ownership import Owners
 from flykeep.ports.store import Store
 
-_SCRATCH_KINDS = (
-    JobKind.EXPORT,
-    JobKind.DRILL,
-    JobKind.RESTORE,
-    JobKind.RECOVER,
-    JobKind.CHECKPOINT,
-    JobKind.VOLUME,
-)
+_SCRATCH_KINDS = (JobKind.EXPORT, JobKind.DRILL)
 _LOOK_BACK = timedelta(days=14)
 
 

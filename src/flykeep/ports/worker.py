@@ -134,8 +134,7 @@ class IndexReference:
 class DrillOrder:
     """Look whether `directory` holds what a restore must give; with `restore` it is empty, and filled by that first.
 
-    `as_of_s` is when the backup was made. The worker may change what is in the directory, unless it `is_kept`: then
-    nothing that is asked may leave a trace, and what is filled in must be all the artifact says, modes and owners too.
+    The worker may change what is in it. `as_of_s` is when the backup was made.
     """
 
     directory: str
@@ -144,7 +143,6 @@ class DrillOrder:
     reference: IndexReference | None
     restore: VerifyOrder | None
     deadline_s: float
-    is_kept: bool = False
     kind: Literal["drill"] = "drill"
 
 

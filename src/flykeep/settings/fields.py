@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from flykeep.domain.cadence import check_cron
+from flykeep.domain.cleaning import MIN_AGE, names_nothing
 from flykeep.domain.errors import ConfigError
 from flykeep.domain.policy import Schedule
 from flykeep.settings.durations import DURATION_PATTERN, format_duration, parse_duration
@@ -74,6 +75,18 @@ def _glob(value: str) -> str:
         raise ValueError('must not climb with ".."')
     if "\0" in value or "\n" in value:
         raise ValueError("must be one line")
+    return value
+
+
+def _clean_glob(value: str) -> str:
+    if names_nothing(value):
+        raise ValueError("would name whatever there is: give it at least one letter or digit outside of wildcards")
+    return _glob(value)
+
+
+def _clean_age(value: timedelta) -> timedelta:
+    if value < MIN_AGE:
+        raise ValueError(f"must be at least {format_duration(MIN_AGE)}: younger files are in no snapshot yet")
     return value
 
 
@@ -161,6 +174,14 @@ SecretName = Annotated[str, AfterValidator(_secret_name)]
 Cron = Annotated[str, AfterValidator(_cron)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Glob = Annotated[str, AfterValidator(_glob)]
+CleanGlob = Annotated[str, AfterValidator(_clean_glob)]
+CleanAge = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    AfterValidator(_clean_age),
+    PlainSerializer(format_duration),
+    WithJsonSchema(_DURATION_SCHEMA),
+]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 KeyPrefix = Annotated[str, AfterValidator(_prefix)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]

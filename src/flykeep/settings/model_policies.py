@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from flykeep.settings.fields import (
     AbsolutePath,
+    CleanAge,
+    CleanGlob,
     Cron,
     Duration,
     DurationOrNever,
@@ -87,6 +89,11 @@ class HooksTable(Table):
     after_export: HookTable | None = Field(None, description="After an export, whatever happened.")
 
 
+class CleanTable(Table):
+    glob: CleanGlob = Field(description="Files from the volume's root, as `include` names them.")
+    older_than: CleanAge = Field(description="They go once they have not changed for this long; at least 1h.")
+
+
 class TargetTable(Table):
     match: str = Field(pattern=r"^[^\s/@]+(/[^\s/@]+)?(@[^\s/@]+)?$", description="app/volume or app/volume@machine.")
     policy: str = Field(description="Preset or policy.")
@@ -98,3 +105,4 @@ class TargetTable(Table):
     )
     hooks: HooksTable = Field(HooksTable(), description="Commands around snapshots and exports.")
     probes: tuple[ProbeTable, ...] = Field((), description="What a rehearsed restore must find.")
+    clean: tuple[CleanTable, ...] = Field((), description="What `flykeep volume clean` may remove; never by itself.")

@@ -69,6 +69,7 @@ _SUBTABLES = (
     ("TargetTable", "hooks", "hooks.WHEN = { ... }"),
     ("HooksTable", "before_snapshot", "a hook"),
     ("TargetTable", "probes", "probes = [ { ... } ]"),
+    ("TargetTable", "clean", "clean = [ { ... } ]"),
 )
 
 

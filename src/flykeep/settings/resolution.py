@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Literal, TypeVar
 
 from flykeep.domain.policy import (
+    CleanRule,
     CopyRule,
     DrillRule,
     ExportRule,
@@ -171,6 +172,7 @@ def resolve_target(table: TargetTable, policy: Policy) -> TargetRule:
         instances=table.instances,
         hooks=_hooks(table.hooks),
         probes=tuple(map(probe_of, table.probes)),
+        clean=tuple(CleanRule(rule.glob, rule.older_than) for rule in table.clean),
     )
 
 

@@ -130,11 +130,13 @@ class TestVolume:
     @pytest.mark.parametrize(
         ("changes", "code", "step"),
         [
-            ({"is_automatic_snapshot_on": False}, FindingCode.SNAPSHOTS_AUTOMATIC_OFF, "--scheduled-snapshots=true"),
-            ({"snapshot_retention_days": 4}, FindingCode.SNAPSHOT_RETENTION_LOW, "--snapshot-retention 5"),
+            ({"is_automatic_snapshot_on": False}, FindingCode.SNAPSHOTS_AUTOMATIC_OFF, "--automatic on"),
+            ({"snapshot_retention_days": 4}, FindingCode.SNAPSHOT_RETENTION_LOW, "--days 5"),
             ({"state": "recovering"}, FindingCode.VOLUME_STATE, "fly volumes show vol_1"),
             ({"state": "hydrating"}, FindingCode.VOLUME_STATE, "fly volumes show vol_1"),
             ({"host_status": HostStatus.UNREACHABLE}, FindingCode.VOLUME_HOST, "snapshots list vol_1"),
+            ({"used_bytes": 90, "total_bytes": 100}, FindingCode.VOLUME_FULL, "flykeep volume clean my-crocbot/"),
+            ({"used_bytes": 99, "total_bytes": 100}, FindingCode.VOLUME_FULL, "flykeep volume extend my-crocbot/"),
         ],
     )
     def test_a_wrong_fact_is_a_warning_with_a_command(
