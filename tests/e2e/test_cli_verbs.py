@@ -20,6 +20,7 @@ from flykeep.settings import load_settings
 from flykeep.testing.flysim.scenario import Progress, Scenario
 from tests.e2e.warm import warm_flykeep
 from tests.flykit import Ended, Kit
+from tests.integration.worker.trees import Fact, facts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,6 +35,12 @@ class Story:
 
     kit: Kit
     told: dict[str, Ended] = field(default_factory=dict)
+    looks: list[tuple[dict[bytes, Fact], int]] = field(default_factory=list)
+
+    def look(self) -> None:
+        """The live volume as it is, and how much Fly was asked by now."""
+        volume = self.kit.sim.world.find_volume(*MAIN.split("/"))
+        self.looks.append((facts(volume.directory), len(self.kit.sim.requests)))
 
     async def tell(self, name: str, *words: str) -> dict[str, Any]:
         self.told[name] = await self.kit.run(*words, "--json")
@@ -93,6 +100,11 @@ async def with_an_artifact(told: Story) -> None:
     await told.tell("drill", "drill", MAIN)
     await told.tell("check after the drill", "check")
     await told.tell("status proven", "status")
+    match = f'match = "{MAIN}"\n'
+    told.kit.edit(match, match + 'probes = [{ kind = "json", path = "crocbot.json" }]\n')
+    told.look()
+    await told.tell("inspect", "inspect", MAIN)
+    told.look()
     await told.tell("import plan", "import", MAIN, "--artifact", export_id, "--path", "crocbot.json", "--plan")
     imported = ("--artifact", export_id, "--path", "crocbot.json", "--no-restart", "--yes")
     run = (await told.tell("import", "import", MAIN, *imported))["import_id"]
@@ -257,6 +269,35 @@ class TestArtifacts:
         assert (story.code("get again"), story["get again"]["error"]["code"]) == (4, "refused.guard")
 
 
+class TestInspection:
+    async def test_the_live_volume_is_looked_at_beside_the_newest_artifact(self, story: Story) -> None:
+        found = story["inspect"]
+        assert (story.code("inspect"), found["is_healthy"]) == (0, True)
+        assert {probe["state"] for probe in found["probes"]} == {"passed"}
+        assert found["artifact"]["export_id"] == story["export"]["export_id"]
+        assert [found["diff"][name]["entries"] for name in ("brought_back", "overwritten", "lost")] == [0, 0, 0]
+        assert found["diff"]["equal"]["entries"] >= found["files"] + found["directories"]
+
+    async def test_nothing_on_the_volume_or_at_fly_is_changed_by_looking(self, story: Story) -> None:
+        (before, start), (after, end) = story.looks
+        assert before == after
+        asked = {(request.method, request.path) for request in story.kit.sim.requests[start:end]}
+        assert {path for method, path in asked if method != "GET"} == {"/graphql"}  # an SSH certificate
+
+    async def test_what_a_restore_would_change_is_told_to_a_person_and_a_failed_probe_is_exit_3(
+        self, story: Story
+    ) -> None:
+        volume = story.kit.sim.world.find_volume(*MAIN.split("/")).directory
+        good = (volume / "crocbot.json").read_text()
+        (volume / "crocbot.json").write_text("{ spoilt")
+        ended = await story.kit.run("inspect", MAIN)
+        (volume / "crocbot.json").write_text(good)
+        assert ended.code == 3
+        assert "FAILED  json crocbot.json: crocbot.json is not JSON, line 1 column 3" in ended.stdout
+        assert "1 entry, 8 B would be overwritten" in ended.stdout
+        assert "'crocbot.json'  has another size" in ended.stdout
+
+
 class TestDrills:
     async def test_a_drill_answers_with_its_proof_and_the_status_says_what_the_backup_is_worth(
         self, story: Story
@@ -331,6 +372,7 @@ class TestText:
             (("artifacts",), "complete"),
             (("runs",), "succeeded"),
             (("incidents", "--all"), "next: "),
+            (("inspect", STALE), "no artifact to compare with: make one with `flykeep export wiki/wiki_data`"),
             (("doctor", "--store", "offsite"), "ok   store offsite: create: an object was stored"),
             (("reconcile",), "nothing to reconcile"),
             (("notify", "test"), "hook: accepted"),

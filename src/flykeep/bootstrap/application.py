@@ -15,6 +15,7 @@ from flykeep.adapters.ssh.keys import SshAccessIssuer
 from flykeep.adapters.system import SystemClock, SystemIds
 from flykeep.bootstrap.artifacts import endings, reading, rebuilding, uploads
 from flykeep.bootstrap.caring import volume_care
+from flykeep.bootstrap.choosing import inspecting
 from flykeep.bootstrap.ground import Ground, lay_ground
 from flykeep.bootstrap.importing import importing
 from flykeep.bootstrap.watching import checking, doctor, notifiers, proof_book, recipients
@@ -28,6 +29,7 @@ from flykeep.jobs.doctor import Doctor
 from flykeep.jobs.export import BoundStore, ExportJob, ExportSettings
 from flykeep.jobs.get import GetJob
 from flykeep.jobs.import_planner import ImportPlanner
+from flykeep.jobs.inspect import InspectJob
 from flykeep.jobs.locating import Located
 from flykeep.jobs.prune import PruneJob
 from flykeep.jobs.rebuild import RebuildJob
@@ -75,6 +77,7 @@ class Application:
     doctor: Doctor
     import_planner: ImportPlanner
     candidates: CandidateReader
+    inspect: InspectJob
 
 
 @asynccontextmanager
@@ -160,6 +163,7 @@ def _assemble(ground: Ground) -> Application:
         get=get,
         rebuild=rebuilding(ground),
         candidates=CandidateReader(ground.fly, catalog, clock, settings.targets),
+        inspect=inspecting(ground, check),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flykeep.adapters.codecs.keys import StateKeys
 from flykeep.adapters.fly.client import FlyClient
+from flykeep.adapters.fly.production import FlyProduction
 from flykeep.adapters.launchers.local import LocalWorkers
 from flykeep.adapters.ssh.keys import SshAccessIssuer
 from flykeep.adapters.stores.object_store import ObjectStore
@@ -16,6 +17,7 @@ from flykeep.jobs.settle import Settler
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock, IdSource
 from flykeep.ports.ownership import Owners
+from flykeep.ports.production import ProductionFly
 from flykeep.ports.scratch import ScratchFly
 from flykeep.ports.store import Store
 from flykeep.settings import Settings
@@ -32,6 +34,7 @@ class Ground:
     owners: Owners
     fly: FlyClient
     scratch_fly: ScratchFly
+    production: ProductionFly
     keys: StateKeys
     access: SshAccessIssuer
     workers: LocalWorkers
@@ -69,6 +72,7 @@ def lay_ground(
         owners=owners,
         fly=fly,
         scratch_fly=scratch_fly,
+        production=FlyProduction(fly, clock=clock),
         keys=keys,
         access=SshAccessIssuer(fly, clock=clock, port=settings.fly.ssh_port),
         workers=LocalWorkers(clock=clock),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flykeep.adapters.codecs.sealing import AgeSealer
+from flykeep.adapters.fly.apps import FlyApps
 from flykeep.adapters.fly.premises import FlyPremises
 from flykeep.adapters.stores.bucket_child import BucketChild
 from flykeep.bootstrap.ground import Ground
 from flykeep.domain.ids import AppName
 from flykeep.jobs.alerting import Alerting, Recipient
 from flykeep.jobs.check import CheckJob
+from flykeep.jobs.describing import Describer
 from flykeep.jobs.doctor import Doctor
 from flykeep.jobs.facts import FactReader
 from flykeep.jobs.proofs import ProofBook
@@ -30,7 +32,8 @@ def checking(ground: Ground, alerting: Alerting, book: ProofBook) -> CheckJob:
     recipients, stores = settings.encryption.recipients, ground.plain_stores
     state = StateWriter(catalog, stores, AgeSealer(), ground.keys.signer, recipients, settings.fly.org)
     about = (settings.targets, settings.fly.org, alerting, state, book, settings.retention.schedule)
-    return CheckJob(facts, catalog, clock, ground.ids, *about)
+    describer = Describer(FlyApps(ground.fly, clock=clock), catalog, clock, settings.fly.org)
+    return CheckJob(facts, catalog, clock, ground.ids, *about, describer)
 
 
 def proof_book(ground: Ground) -> ProofBook:

@@ -42,13 +42,18 @@ def drilling(ground: Ground, book: ProofBook, check: CheckJob) -> tuple[DrillJob
     """The drills, and what removes the folders they leave."""
     settings, catalog, clock, fly = ground.settings, ground.catalog, ground.clock, ground.fly
     rooms = LocalDrillRooms(settings.drill.directory)
-    means = DrillKeys(ground.stores, settings.hidden_stores, ground.settler, ground.keys.index_key, ground.identity)
     locator, rule = Locator(fly, check.refresh_lineages), settings.scratch.rule
-    chooser = DrillChooser(fly, catalog, locator, means, rule, settings.worker.deadline)
+    chooser = DrillChooser(fly, catalog, locator, artifact_keys(ground), rule, settings.worker.deadline)
     machines = FlyMachineWorkers(ground.scratch_fly, clock=clock)
     place = DrillPlace(catalog, clock, scratch(ground), machines, rooms, ground.workers)
     job = DrillJob(settings.drill_means, chooser, place, book, clock, __version__)
     return job, DrillSweep(rooms, catalog)
+
+
+def artifact_keys(ground: Ground) -> DrillKeys:
+    """What artifacts are reached and opened by."""
+    hidden, key = ground.settings.hidden_stores, ground.keys.index_key
+    return DrillKeys(ground.stores, hidden, ground.settler, key, ground.identity)
 
 
 def scratch_sweep(ground: Ground) -> ScratchSweep:

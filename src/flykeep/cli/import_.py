@@ -13,7 +13,7 @@ from flykeep.cli.acting import act, report
 from flykeep.cli.asking import confirm
 from flykeep.cli.context import Common, console, print_document, with_application
 from flykeep.cli.render import bytes_text
-from flykeep.cli.targets import find_lineage, rule_of
+from flykeep.cli.targets import find_lineage, rule_for_lineage
 from flykeep.domain.documents import Plain, plain
 from flykeep.domain.errors import NotFoundError, UsageError
 from flykeep.domain.ids import RunId
@@ -97,7 +97,8 @@ async def _import(
     if request.file is not None and not Path(request.file).is_file():  # noqa: ASYNC240 - one look, before anything runs
         raise NotFoundError(f"there is no file {request.file}", hint="Check its path.")
     if is_plan or not is_agreed:
-        planned = await application.import_planner.plan(lineage, rule_of(application, lineage), request)
+        rule = rule_for_lineage(application, lineage)
+        planned = await application.import_planner.plan(lineage, rule, request)
         if is_plan and options.is_json:
             print_document({"plan": _plan_document(planned)})
             return 0

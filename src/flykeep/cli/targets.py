@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flykeep.domain.errors import FlyInvalidRequestError, FlyNotFoundError, TargetNotFoundError
-from flykeep.domain.lineages import resolve_target, retired_target
-from flykeep.domain.policy import TargetRule, rule_for
+from flykeep.domain.lineages import resolve_target, retired_target, rule_of
+from flykeep.domain.policy import TargetRule
 from flykeep.domain.target import Lineage, TargetRef
 
 TARGET_HELP = "app/volume, or app/volume@machine where several machines mount that name."
@@ -52,10 +52,9 @@ async def located_lineage(application: Application, text: str) -> Lineage:
     return await find_lineage(application, text)
 
 
-def rule_of(application: Application, lineage: Lineage) -> TargetRule:
-    """What the configuration says of it. Raises TargetNotFoundError where nothing matches."""
-    rules = application.settings.targets
-    rule = rule_for(rules, app=lineage.app, volume_name=lineage.volume_name, machine=lineage.machine_name)
+def rule_for_lineage(application: Application, lineage: Lineage) -> TargetRule:
+    """The rule that protects it. Raises TargetNotFoundError where the configuration has none."""
+    rule = rule_of(lineage, application.settings.targets)
     if rule is None:
         raise TargetNotFoundError(
             f"no target of the configuration matches {lineage.label}", hint="Add a [[targets]] entry for it."

@@ -9,7 +9,7 @@ import typer
 from flykeep.cli import volume_clean, volume_extend, volume_retention
 from flykeep.cli.context import Common, console, print_document, with_application
 from flykeep.cli.render import bytes_text, count_text, print_table
-from flykeep.cli.targets import TARGET_HELP, located_lineage, rule_of
+from flykeep.cli.targets import TARGET_HELP, located_lineage, rule_for_lineage
 from flykeep.domain.disk_usage import Disk, growth_text
 from flykeep.domain.documents import Plain, plain
 from flykeep.domain.policy import TargetRule
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
         async def action(application: Application, options: Common) -> int:
             lineage = await located_lineage(application, target)
-            rule = rule_of(application, lineage)
+            rule = rule_for_lineage(application, lineage)
             found = await VolumeUsage(application.fly).look(lineage, rule)
             if options.is_json:
                 print_document(_document(lineage, rule, found))

@@ -12,7 +12,7 @@ from flykeep.cli.acting import LOCAL, act, report
 from flykeep.cli.asking import confirm, person
 from flykeep.cli.context import Common, console, with_application
 from flykeep.cli.render import bytes_text, count_text, duration_text
-from flykeep.cli.targets import TARGET_HELP, find_lineage, rule_of
+from flykeep.cli.targets import TARGET_HELP, find_lineage, rule_for_lineage
 from flykeep.domain.cleaning import rule_texts, rules_to_apply
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Run, RunRequest, RunState
@@ -42,7 +42,7 @@ def register(group: typer.Typer) -> None:
 
         async def action(application: Application, options: Common) -> int:
             lineage = await find_lineage(application, target)
-            rule = rule_of(application, lineage)
+            rule = rule_for_lineage(application, lineage)
             shown = rule_texts(rule)
             rules_to_apply(rule, shown)
             dry = RunRequest(volume_act=VolumeAct.CLEAN.value, paths=shown)

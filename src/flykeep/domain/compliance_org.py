@@ -12,6 +12,7 @@ from flykeep.domain.fly import Inventory, Volume
 from flykeep.domain.policy import TargetRule
 from flykeep.domain.proof import ProofFlaw
 from flykeep.domain.subjects import (
+    APP,
     LINEAGE,
     RULE,
     VOLUME,
@@ -120,7 +121,7 @@ class CheckScope:
         key = finding.subject.key
         if key in self.conclusive:
             return True
-        return self.is_whole and key not in self.standing and key.startswith((LINEAGE, VOLUME, RULE))
+        return self.is_whole and key not in self.standing and key.startswith((LINEAGE, VOLUME, APP, RULE))
 
 
 def check_scope(compliances: Iterable[Compliance], org: OrgCompliance | None) -> CheckScope:

@@ -28,6 +28,7 @@ class FindingCode(StrEnum):
     SNAPSHOT_STATUS_UNKNOWN = "snapshot.status_unknown"
     SNAPSHOTS_AUTOMATIC_OFF = "snapshot.automatic_off"
     SNAPSHOT_RETENTION_LOW = "snapshot.retention_low"
+    APP_UNDESCRIBED = "app.undescribed"
     VOLUME_UNPROTECTED = "volume.unprotected"
     VOLUME_STATE = "volume.state"
     VOLUME_HOST = "volume.host"

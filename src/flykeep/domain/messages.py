@@ -22,6 +22,7 @@ HEADLINES = {
     FindingCode.SNAPSHOT_STATUS_UNKNOWN: "a snapshot did not become restorable",
     FindingCode.SNAPSHOTS_AUTOMATIC_OFF: "automatic snapshots are off",
     FindingCode.SNAPSHOT_RETENTION_LOW: "snapshots are kept too short",
+    FindingCode.APP_UNDESCRIBED: "what the app consists of is not known",
     FindingCode.VOLUME_UNPROTECTED: "nobody protects this volume",
     FindingCode.VOLUME_STATE: "the volume is in an odd state",
     FindingCode.VOLUME_HOST: "the volume's host is unreachable",

@@ -120,12 +120,14 @@ def judge_count(probe: CountProbe, *, files: int) -> ProbeOutcome:
     )
 
 
-def judge_newest(probe: NewerThanProbe, *, newest_s: float | None, as_of_s: float) -> ProbeOutcome:
-    """`newest_s` is when the newest file was written, `as_of_s` when the backup was made."""
+def judge_newest(
+    probe: NewerThanProbe, *, newest_s: float | None, as_of_s: float, where: str = " in the backup"
+) -> ProbeOutcome:
+    """`newest_s` is when the newest file was written, `as_of_s` when the backup was made, or looked into: `where`."""
     if newest_s is None:
         return _outcome(probe, is_passed=False, detail="no file there")
     age_s = as_of_s - newest_s
-    detail = f"the newest file was {_span(age_s)} old in the backup, {_span(probe.max_age_s)} are allowed"
+    detail = f"the newest file was {_span(age_s)} old{where}, {_span(probe.max_age_s)} are allowed"
     return _outcome(probe, is_passed=age_s <= probe.max_age_s, detail=detail)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from flykeep.domain.app_description import AppDescription, read_description
 from flykeep.domain.artifact import Artifact
 from flykeep.domain.errors import IntegrityError
 from flykeep.domain.ids import AppName, LineageId, MachineId, SnapshotId, VolumeId, VolumeName
@@ -42,6 +43,7 @@ class StateDocument:
     signed: bytes
     signature_hex: str
     signer_hex: str
+    apps: tuple[AppDescription, ...] = ()
 
 
 def parse_state(document: bytes, *, now: datetime) -> StateDocument:
@@ -66,6 +68,7 @@ def parse_state(document: bytes, *, now: datetime) -> StateDocument:
         canonical({name: value for name, value in body.items() if name != "signature"}),
         signature_hex,
         signer_hex,
+        fields.optional_objects("apps", read_description),  # an earlier flykeep wrote none
     )
 
 

@@ -96,6 +96,11 @@ def size_gb(snapshot: VolumeSnapshot, volume: Volume) -> int:
     return max(-(-snapshot.volume_size_bytes // _GIB), volume.size_gb, 1)
 
 
+def numbered(name: str) -> int:
+    """The number within its run that such a name ends in."""
+    return int(re.split("[_-]", name)[-1])
+
+
 @dataclass(frozen=True, slots=True)
 class ScratchRule:
     """`app` None means the target's own app, which the configuration must have asked for."""
@@ -131,12 +136,17 @@ def plan_scratch(rule: ScratchRule, *, snapshot: VolumeSnapshot, volume: Volume,
     )
 
 
+def room_gb(*, content_bytes: int, entries: int) -> int:
+    """How big a volume must be that is to hold so much, with something to spare."""
+    needed_bytes = content_bytes + entries * _ENTRY_BYTES
+    return -(-(needed_bytes + needed_bytes // 8 + _FILESYSTEM_BYTES) // _GIB)
+
+
 def plan_empty_scratch(
     rule: ScratchRule, *, target_app: AppName, region: str, content_bytes: int, entries: int, run_id: RunId
 ) -> ScratchPlan:
     """An empty volume with room for so much. Raises RefusalError before anything is made."""
-    needed_bytes = content_bytes + entries * _ENTRY_BYTES
-    needed_gb = -(-(needed_bytes + needed_bytes // 8 + _FILESYSTEM_BYTES) // _GIB)
+    needed_gb = room_gb(content_bytes=content_bytes, entries=entries)
     if needed_gb > rule.max_volume_gb:
         raise RefusalError(
             f"a temporary volume of {needed_gb} GB is needed, and max_volume_gb is {rule.max_volume_gb}",

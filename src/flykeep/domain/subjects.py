@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from flykeep.domain.findings import Subject
 from flykeep.domain.fly import Volume
+from flykeep.domain.ids import AppName
 from flykeep.domain.target import Lineage
 
 LINEAGE = "lineage:"
 VOLUME = "volume:"
+APP = "app:"
 RULE = "rule:"
 NOTIFIER = "notifier:"
 STORE = "store:"
@@ -22,6 +24,10 @@ def lineage_subject(lineage: Lineage, label: str) -> Subject:
 def volume_subject(volume: Volume) -> Subject:
     """A volume without a lineage."""
     return Subject(f"{VOLUME}{volume.id}", f"{volume.app}/{volume.name}", volume.app, volume.id)
+
+
+def app_subject(app: AppName) -> Subject:
+    return Subject(f"{APP}{app}", f"app {app}", app)
 
 
 def rule_subject(match: str) -> Subject:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from flykeep.domain.compliance import evaluate
 from flykeep.domain.compliance_org import OrgCompliance, OrgFacts, evaluate_org, with_proof_flaws
+from flykeep.domain.describing import with_undescribed
 from flykeep.domain.documents import to_json
 from flykeep.domain.errors import FlyError
 from flykeep.domain.findings import Compliance, Finding
@@ -19,6 +20,7 @@ from flykeep.domain.run import Outcome, RunState
 from flykeep.domain.target import Lineage
 from flykeep.jobs.alerting import Alerting
 from flykeep.jobs.context import OrgWork
+from flykeep.jobs.describing import Describer
 from flykeep.jobs.facts import FactReader, Reading
 from flykeep.jobs.proofs import ProofBook
 from flykeep.jobs.retention_facts import retention_facts
@@ -68,6 +70,7 @@ class CheckJob:
     state_writer: StateWriter
     book: ProofBook | None = None
     prune_schedule: Schedule | None = None
+    describer: Describer | None = None
 
     async def run(self, work: OrgWork) -> Outcome:
         """Check, record incidents, enqueue messages; the run succeeds whatever the verdicts are."""
@@ -90,7 +93,11 @@ class CheckJob:
         plan = await self.refresh_lineages(inventory)
         readings = await self.facts.read(plan)
         await self.facts.remember(plan, readings, inventory)
-        return await self._judge(plan, readings, inventory, flaws)
+        report = await self._judge(plan, readings, inventory, flaws)
+        if self.describer is None:
+            return report
+        described = await self.describer.renew(inventory, {state.lineage.app for state in plan.current})
+        return replace(report, org=with_undescribed(report.org, described, now=self.clock.now()))
 
     async def refresh_lineages(self, inventory: Inventory | None = None) -> LineagePlan:
         """Bring the catalog's lineages up to what Fly holds now; raises FlyError where that can't be read."""

@@ -14,8 +14,8 @@ from flykeep.ports.clock import Clock
 from flykeep.ports.worker import Progress
 
 
-def _ignore(_: Progress) -> None:
-    return None
+def ignore_progress(_: Progress) -> None:
+    """Nobody looks."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class TargetWork:
     lineage: Lineage
     rule: TargetRule
     journal: Journal
-    on_progress: Callable[[Progress], None] = field(default=_ignore)
+    on_progress: Callable[[Progress], None] = field(default=ignore_progress)
 
 
 @dataclass(frozen=True, slots=True)

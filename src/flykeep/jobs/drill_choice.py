@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
@@ -61,6 +61,43 @@ class DrillKeys:
     def visible(self) -> tuple[str, ...]:
         return tuple(name for name in self.stores if name not in self.hidden)
 
+    def reference(self, artifact: Artifact, identity: str | None) -> IndexReference:
+        """What a restored tree is compared with; `identity` opens its index."""
+        manifest = artifact.manifest
+        return IndexReference(
+            store=self.stores[artifact.store].order,
+            index=manifest.index,
+            identity=identity,
+            is_encrypted=manifest.encryption == "age",
+            artifact_at_s=manifest.started_at.timestamp(),
+            include=manifest.origin.paths,
+            exclude=manifest.origin.excluded,
+            unsteady=tuple(changed.path for changed in manifest.changed),
+        )
+
+    def comparable(self, artifacts: Iterable[Artifact]) -> Artifact | None:
+        """The newest that a worker can see; an export that saw very many files change says little.
+
+        Their names would not fit into an order.
+        """
+        artifact = reference_artifact(artifacts, stores=self.visible)
+        return artifact if artifact and len(artifact.manifest.changed) <= _UNSTEADY_AT_MOST else None
+
+    def contents(self, artifact: Artifact, identity: str | None, *, deadline: timedelta) -> VerifyOrder:
+        """The order to read all of it and to compare it with its index on the way."""
+        manifest = artifact.manifest
+        return VerifyOrder(
+            store=self.stores[artifact.store].order,
+            objects=manifest.data,
+            index=manifest.index,
+            level="contents",
+            identity=identity,
+            index_identity=identity,
+            is_encrypted=manifest.encryption == "age",
+            totals=manifest.totals,
+            deadline_s=deadline.total_seconds(),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DrillChooser:
@@ -89,7 +126,7 @@ class DrillChooser:
                 hint="Take one with `flykeep snapshot TARGET`.",
                 facts={"app": volume.app, "volume": volume.id},
             )
-        against = self._comparable(reference_artifact(await self._artifacts(work), stores=self.keys.visible))
+        against = self.keys.comparable(await self._artifacts(work))
         return Rehearsal(
             source=DrillSource("snapshot", snapshot.created_at, snapshot_id=snapshot.id),
             volume_id=volume.id,
@@ -97,7 +134,7 @@ class DrillChooser:
                 directory=DRILL_MOUNT,
                 as_of_s=snapshot.created_at.timestamp(),
                 probes=work.rule.probes,
-                reference=self._reference(against, self.keys.index_key.identity()) if against else None,
+                reference=self.keys.reference(against, self.keys.index_key.identity()) if against else None,
                 restore=None,
                 deadline_s=self.deadline.total_seconds(),
             ),
@@ -111,7 +148,7 @@ class DrillChooser:
         is_encrypted = manifest.encryption == "age"
         if is_encrypted and identity is None:
             raise ConfigError("this artifact is encrypted", hint="Set `identity_secret` under [encryption].")
-        reference = replace(self._reference(chosen, identity), is_exact=True, unsteady=())
+        reference = replace(self.keys.reference(chosen, identity), is_exact=True, unsteady=())
         return Rehearsal(
             source=DrillSource("artifact", manifest.started_at, export_id=chosen.export_id, store=chosen.store),
             volume_id=manifest.origin.volume_id,
@@ -120,7 +157,7 @@ class DrillChooser:
                 as_of_s=manifest.started_at.timestamp(),
                 probes=work.rule.probes,
                 reference=reference,
-                restore=self._contents(chosen, identity),
+                restore=self.keys.contents(chosen, identity, deadline=self.deadline),
                 deadline_s=self.deadline.total_seconds(),
             ),
             scratch=None if plan.is_here or chosen.store in self.keys.hidden else self._empty(work, chosen),
@@ -138,38 +175,6 @@ class DrillChooser:
             entries=totals.entries,
             run_id=work.run.id,
         )
-
-    def _contents(self, chosen: Artifact, identity: str | None) -> VerifyOrder:
-        manifest = chosen.manifest
-        return VerifyOrder(
-            store=self.keys.stores[chosen.store].order,
-            objects=manifest.data,
-            index=manifest.index,
-            level="contents",
-            identity=identity,
-            index_identity=identity,
-            is_encrypted=manifest.encryption == "age",
-            totals=manifest.totals,
-            deadline_s=self.deadline.total_seconds(),
-        )
-
-    def _reference(self, artifact: Artifact, identity: str | None) -> IndexReference:
-        manifest = artifact.manifest
-        return IndexReference(
-            store=self.keys.stores[artifact.store].order,
-            index=manifest.index,
-            identity=identity,
-            is_encrypted=manifest.encryption == "age",
-            artifact_at_s=manifest.started_at.timestamp(),
-            include=manifest.origin.paths,
-            exclude=manifest.origin.excluded,
-            unsteady=tuple(changed.path for changed in manifest.changed),
-        )
-
-    @staticmethod
-    def _comparable(artifact: Artifact | None) -> Artifact | None:
-        """An export that saw very many files change says little, and its names do not fit into an order."""
-        return artifact if artifact and len(artifact.manifest.changed) <= _UNSTEADY_AT_MOST else None
 
     async def _artifacts(self, work: TargetWork) -> tuple[Artifact, ...]:
         async with self.catalog.transaction() as tx:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from flykeep.domain import layout
+from flykeep.domain.app_description import AppDescription
 from flykeep.domain.artifact import Artifact
 from flykeep.domain.errors import ConfigError, IntegrityError, StoreError, StoreNotFoundError
 from flykeep.domain.fly import VolumeSnapshot
@@ -21,7 +22,7 @@ from flykeep.domain.remembering import (
 )
 from flykeep.domain.verification import Level, after_failure
 from flykeep.jobs.settle import Settler
-from flykeep.ports.catalog import Catalog, RecordedSnapshot, Transaction
+from flykeep.ports.catalog import Catalog, RecordedSnapshot, SavedDescription, Transaction
 from flykeep.ports.clock import Clock
 from flykeep.ports.crypto import Opener
 from flykeep.ports.store import ObjectInfo, Store
@@ -67,6 +68,7 @@ class _Found:
     artifacts: list[Artifact]
     refused: list[Refused]
     remembered: tuple[RememberedLineage, ...] = ()
+    apps: tuple[AppDescription, ...] = ()
     state: str = "none there"
 
 
@@ -152,7 +154,7 @@ class RebuildJob:
             found.state = "refused"
             found.refused.append(Refused(layout.STATE_KEY, error.message))
         else:
-            found.remembered, found.state = document.lineages, "read"
+            found.remembered, found.apps, found.state = document.lineages, document.apps, "read"
 
     def _judge(self, document: StateDocument) -> None:
         self.settler.signer.verify(
@@ -171,6 +173,8 @@ class RebuildJob:
                 restored += await self._record_artifact(tx, artifact, merge.owners, found.refused)
             for each in found.remembered:
                 await self._record_rest(tx, each, merge.owners[each.lineage.id])
+            for described in found.apps:
+                await _record_description(tx, described)
         known = len(found.artifacts) - restored
         return StoreReport(name, restored, known, tuple(found.refused), found.state), merge
 
@@ -195,3 +199,12 @@ class RebuildJob:
             if await tx.recorded_snapshot(row.id) is None:
                 snapshot = VolumeSnapshot(row.id, "created", row.created_at, 0, 0, None)
                 await tx.record_snapshot(RecordedSnapshot(owner, row.volume_id, lineage.app, snapshot, now))
+
+
+async def _record_description(tx: Transaction, described: AppDescription) -> None:
+    """A later description stands, whether a store or this daemon's own reading gave it."""
+    known = await tx.description(described.app)
+    last = known.description if known else None
+    if last is None or last.described_at < described.described_at:
+        # Without a fingerprint of the inventory, the next check reads the app itself.
+        await tx.save_description(SavedDescription(described.app, described, "", described.described_at))

@@ -27,7 +27,14 @@ from flykeep.ports.clock import Clock
 from flykeep.ports.ownership import Owners
 from flykeep.ports.store import Store
 
-_SCRATCH_KINDS = (JobKind.EXPORT, JobKind.DRILL)
+_SCRATCH_KINDS = (
+    JobKind.EXPORT,
+    JobKind.DRILL,
+    JobKind.RESTORE,
+    JobKind.RECOVER,
+    JobKind.CHECKPOINT,
+    JobKind.VOLUME,
+)
 _LOOK_BACK = timedelta(days=14)
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from flykeep.domain.ids import AppName, RunId
 from flykeep.domain.run import Step
+from flykeep.domain.scratch import numbered
 
 PLACE = "scratch place"
 SCRATCH = "scratch"
@@ -74,8 +75,8 @@ def taken_places(steps: Sequence[Step]) -> int:
 
 
 def names_used(steps: Sequence[Step]) -> int:
-    """How many attempts the run has journalled: the next takes the number after."""
-    return sum(1 for step in steps if step.name == SCRATCH and _detail(step)["kind"] == "volume")
+    """The highest number among the names a run has journalled: the next attempt takes the one after."""
+    return max((numbered(intent.name) for intent in scratch_intents(steps)), default=0)
 
 
 def _detail(step: Step) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flykeep.domain import layout
+from flykeep.domain.app_description import description_body
 from flykeep.domain.documents import Plain, plain
 from flykeep.domain.errors import StoreError
 from flykeep.domain.remembering import STATE_FORMAT
@@ -68,6 +69,7 @@ class StateWriter:
         """Only what changes when Fly's things change: no instants of reading, or every check would rewrite it."""
         lineages: list[Plain] = []
         async with self.catalog.transaction() as tx:
+            saved = [each.description for each in await tx.descriptions()]
             for lineage in await tx.lineages(include_retired=True):
                 config = await tx.machine_config(lineage.id)
                 snapshots = await tx.recorded_snapshots(lineage.id)
@@ -85,7 +87,13 @@ class StateWriter:
                         "snapshots": [_snapshot(row) for row in snapshots[:_SNAPSHOTS]],
                     }
                 )
-        return {"format": STATE_FORMAT, "org": self.org, "signer": self.signer.public_hex, "lineages": lineages}
+        return {
+            "format": STATE_FORMAT,
+            "org": self.org,
+            "signer": self.signer.public_hex,
+            "lineages": lineages,
+            "apps": [description_body(each) for each in saved if each is not None],
+        }
 
 
 def _snapshot(row: RecordedSnapshot) -> dict[str, Plain]:

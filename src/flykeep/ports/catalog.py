@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from flykeep.domain.app_description import AppDescription
 from flykeep.domain.artifact import Artifact, Lock
 from flykeep.domain.findings import Compliance, Delivery, Incident, Message
 from flykeep.domain.fly import VolumeSnapshot
@@ -176,8 +177,39 @@ class Lineages(Protocol):
         ...
 
     async def forget_lineage(self, lineage_id: LineageId) -> None:
-        """Drop what is known of its machines, snapshots, verdicts and proofs; the lineage and its runs stay."""
+        """Drop what is known of its machines, snapshots, verdicts and proofs; the lineage and its runs stay.
+
+        With an app's last lineage that is not retired goes the app's description.
+        """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDescription:
+    """An app's last complete description and how the newest reading of it went.
+
+    `fingerprint` is what the inventory showed of the app then; `failure` says why the newest reading was not complete,
+    and `failing_since_at` since when.
+    """
+
+    app: AppName
+    description: AppDescription | None
+    fingerprint: str
+    read_at: datetime
+    failing_since_at: datetime | None = None
+    failure: str | None = None
+
+
+class Descriptions(Protocol):
+    async def save_description(self, saved: SavedDescription) -> None:
+        """Insert or renew by app."""
+        ...
+
+    async def descriptions(self) -> Sequence[SavedDescription]:
+        """Sorted by app."""
+        ...
+
+    async def description(self, app: AppName) -> SavedDescription | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +302,7 @@ class Proofs(Protocol):
         ...
 
 
-class Transaction(RunLedger, Backups, Holds, Proofs, Lineages, Pauses, Alerts, Protocol):
+class Transaction(RunLedger, Backups, Holds, Proofs, Lineages, Descriptions, Pauses, Alerts, Protocol):
     """All of the catalog within one transaction."""
 
 

@@ -98,8 +98,13 @@ class ProductionFly(Protocol):
         """Put it back into the proxy's routing; a second time is fine."""
         ...
 
-    async def destroy_machine(self, app: AppName, machine_id: MachineId) -> None:
-        """By force; already gone is fine."""
+    async def destroy_machine(
+        self, app: AppName, machine_id: MachineId, *, lease: Lease | None = None, is_forced: bool = True
+    ) -> None:
+        """Already gone is fine. Without force Fly refuses one that runs: FlyPreconditionError.
+
+        Who holds its lease shows it; without one, FlyConflictError while anybody holds it.
+        """
         ...
 
     async def machine_checks(self, app: AppName, machine_id: MachineId) -> tuple[MachineCheck, ...]: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -72,7 +72,8 @@ class StoreOrder:
     """How a process opens a store; travels to a worker on its standard input, never by argument or environment.
 
     `data_storage_class` is for an artifact's data alone: its index and manifest are read often. With `is_locking` the
-    bucket's default retention locks what is written, and every write carries a checksum.
+    bucket's default retention locks what is written, and every write carries a checksum. With `links`, pairs of key and
+    presigned URL, those objects can be read and nothing else; then there are no credentials.
     """
 
     name: str
@@ -89,3 +90,12 @@ class StoreOrder:
     kms_key_id: str | None = None
     data_storage_class: str | None = None
     is_locking: bool = False
+    links: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+class Links(Protocol):
+    """Makes orders for machines that must not have a store's credentials."""
+
+    def linked(self, order: StoreOrder, keys: Sequence[str], *, valid_for: timedelta) -> StoreOrder:
+        """An order that reads these objects and nothing else; a directory's stays as it is. Raises StoreError."""
+        ...

@@ -134,7 +134,8 @@ class IndexReference:
 class DrillOrder:
     """Look whether `directory` holds what a restore must give; with `restore` it is empty, and filled by that first.
 
-    The worker may change what is in it. `as_of_s` is when the backup was made.
+    `as_of_s` is when the backup was made. The worker may change what is in the directory, unless it `is_kept`: then
+    nothing that is asked may leave a trace, and what is filled in must be all the artifact says, modes and owners too.
     """
 
     directory: str
@@ -143,6 +144,7 @@ class DrillOrder:
     reference: IndexReference | None
     restore: VerifyOrder | None
     deadline_s: float
+    is_kept: bool = False
     kind: Literal["drill"] = "drill"
 
 

@@ -22,6 +22,7 @@ from flykeep.adapters.launchers.wire import (
     FailureLine,
     ImportedLine,
     IndexedLine,
+    InspectedLine,
     PlacedLine,
     ReachedLine,
     ResultLine,
@@ -33,6 +34,7 @@ from flykeep.adapters.system import SystemClock
 from flykeep.domain.errors import FlykeepError, InternalError
 from flykeep.ports.cleaning import CleanOrder
 from flykeep.ports.importing import ImportOrder, PlaceOrder
+from flykeep.ports.inspecting import InspectOrder
 from flykeep.ports.store_trial import TrialOrder
 from flykeep.ports.worker import DrillOrder, ExportOrder, ExtractOrder, IndexOrder, ReachOrder, VerifyOrder
 from flykeep.worker.channel import Flow, StoppedError
@@ -111,11 +113,19 @@ def _do(order: AnyOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
         from flykeep.worker.trial import try_store
 
         return TriedLine(try_store(order, flow=flow))
-    if isinstance(order, ReachOrder):
-        from flykeep.worker.machine import reach
-
-        return ReachedLine(reach(order, flow=flow))
+    if isinstance(order, ReachOrder | InspectOrder):
+        return _look_at_machine(order, flow=flow, reporter=reporter)
     return _look_into(order, flow=flow, reporter=reporter)
+
+
+def _look_at_machine(order: ReachOrder | InspectOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:
+    if isinstance(order, InspectOrder):
+        from flykeep.worker.inspect import Inspection
+
+        return InspectedLine(Inspection(order, flow=flow, reporter=reporter).run())
+    from flykeep.worker.machine import reach
+
+    return ReachedLine(reach(order, flow=flow))
 
 
 def _look_into(order: VerifyOrder | ExtractOrder | IndexOrder, *, flow: Flow, reporter: Reporter) -> ResultLine:

@@ -7,22 +7,22 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flykeep.adapters.stores.objects import open_bulk
 from flykeep.domain.agreement import Comparison, Gap, gap_between
-from flykeep.domain.artifact import EntryType, IndexEntry
-from flykeep.domain.errors import ConfigError, IntegrityError
+from flykeep.domain.artifact import EntryType
+from flykeep.domain.errors import IntegrityError
 from flykeep.domain.proof import Timing
 from flykeep.domain.unpacking import OutsideLinks, UnpackGuard, UnpackLimits
 from flykeep.ports.clock import Clock
 from flykeep.ports.worker import DrillOrder, DrillResult, IndexReference, VerifyOrder
 from flykeep.worker.channel import Flow
 from flykeep.worker.comparison import IndexComparison
+from flykeep.worker.faithful import check_attributes, keep_on_disk
 from flykeep.worker.probes import Probing
 from flykeep.worker.report import Reporter
 from flykeep.worker.selection import Selection
 from flykeep.worker.tree import Tree
 from flykeep.worker.unpack import Unpacker, restores_owner
-from flykeep.worker.verify import Verification, decrypted, read_index, whole
+from flykeep.worker.verify import Verification, referenced
 
 
 class Drill:
@@ -57,8 +57,10 @@ class Drill:
         if self._order.reference is not None:
             with self._timed("compare"):
                 comparison = self._compare(tree, self._order.reference)
+                self._check_attributes(self._order.reference)
         with self._timed("probe"):
-            probes = Probing(tree, as_of_s=self._order.as_of_s, flow=self._flow).run(self._order.probes)
+            asked = Probing(tree, as_of_s=self._order.as_of_s, flow=self._flow, is_kept=self._order.is_kept)
+            probes = asked.run(self._order.probes)
         return DrillResult(files, content_bytes, probes, comparison, tuple(self._timings))
 
     def _restore(self, order: VerifyOrder) -> None:
@@ -67,6 +69,8 @@ class Drill:
         with Unpacker(Path(self._order.directory), guard, restores_owner=restores_owner()) as unpacker:
             Verification(order, flow=self._flow, reporter=self._reporter, sink=unpacker).run()
             unpacker.finish()
+        if self._order.is_kept:
+            keep_on_disk(Path(self._order.directory))
 
     def _survey(self, tree: Tree) -> tuple[int, int]:
         files = content_bytes = 0
@@ -81,21 +85,18 @@ class Drill:
         gap = Gap(0.0, is_tree_later=True, is_exact=True) if reference.is_exact else self._gap(reference)
         selection = Selection.of(reference.include, reference.exclude)
         comparison = IndexComparison(tree, gap, selection=selection, unsteady=reference.unsteady)
-        return comparison.run(self._index(reference))
+        return comparison.run(referenced(reference, flow=self._flow))
+
+    def _check_attributes(self, reference: IndexReference) -> None:
+        if self._order.is_kept and reference.is_exact:
+            root, entries = Path(self._order.directory), referenced(reference, flow=self._flow)
+            check_attributes(root, entries, flow=self._flow, has_owners=restores_owner())
 
     def _gap(self, reference: IndexReference) -> Gap:
         def at(instant_s: float) -> datetime:
             return datetime.fromtimestamp(instant_s, UTC)
 
         return gap_between(tree_at=at(self._order.as_of_s), artifact_at=at(reference.artifact_at_s))
-
-    def _index(self, reference: IndexReference) -> Iterator[IndexEntry]:
-        chunks = whole(open_bulk(reference.store), reference.index)
-        if reference.is_encrypted:
-            if not reference.identity:
-                raise ConfigError("no identity opens this artifact's index")
-            chunks = decrypted(chunks, identity=reference.identity, flow=self._flow)
-        return read_index(chunks)[1]
 
     @contextmanager
     def _timed(self, step: str, *, is_restore: bool = False) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """Asks a restored volume what its owner wants to know of it.
 
 Databases are recovered where they lie, as their application would, so they are asked after everything that only reads;
-commands may do anything, so they come last.
+commands may do anything, so they come last. On a volume that is kept, databases are read without a trace, or recovered
+in a copy, and a command that changes anything has failed.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ from flykeep.domain.probes import (
     sqlite_flaw,
 )
 from flykeep.worker.channel import Flow
+from flykeep.worker.database_copy import copied_database, unfinished_of
 from flykeep.worker.remote_tar import shown
 from flykeep.worker.tree import Tree
 
-_JSON_LIMIT_BYTES = 64 << 20
+JSON_LIMIT_BYTES = 64 << 20
 _MESSAGES = 10
 _STEPS_BETWEEN_LOOKS = 100_000
 _LOOK_EVERY_S = 0.2
@@ -50,7 +52,8 @@ _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": 
 class Probing:
     """One volume's probes; `as_of_s` is when the backup was made."""
 
-    def __init__(self, tree: Tree, *, as_of_s: float, flow: Flow) -> None:
+    def __init__(self, tree: Tree, *, as_of_s: float, flow: Flow, is_kept: bool = False) -> None:
+        self._is_kept = is_kept
         self._tree = tree
         self._as_of_s = as_of_s
         self._flow = flow
@@ -67,7 +70,7 @@ class Probing:
         if isinstance(probe, JsonProbe | Sha256Probe | SqliteProbe):
             return self._each_file(probe, self._flaw_finder(probe))
         if isinstance(probe, CommandProbe):
-            return self._command(probe)
+            return self._traceless(probe) if self._is_kept else self._command(probe)
         if isinstance(probe, ExistsProbe):
             return judge_exists(probe, found=sum(1 for _ in self._tree.matches(probe.path)))
         dates = [found.facts.mtime_s for found in self._tree.files_of(probe.path)]
@@ -77,7 +80,7 @@ class Probing:
 
     def _flaw_finder(self, probe: FileProbe) -> Callable[[Path], str | None]:
         if isinstance(probe, JsonProbe):
-            return _json_flaw
+            return _file_json_flaw
         if isinstance(probe, Sha256Probe):
             return lambda real: digest_flaw(probe, self._tree.sha256(real))
         return lambda real: self._sqlite_flaw(real, probe.rows)
@@ -95,20 +98,20 @@ class Probing:
         return judge_files(probe, flaws)
 
     def _sqlite_flaw(self, real: Path, floors: Sequence[RowFloor]) -> str | None:
-        """SQLite replays or rolls back what its last writer left; in exclusive mode it needs no new file for that."""
-        if not real.stat().st_size:
-            return "is empty"  # SQLite would call that a database without tables
-        try:
-            with closing(sqlite3.connect(f"file:{quote(os.fsencode(real))}?mode=rw", uri=True)) as database:
-                database.set_progress_handler(lambda: self._flow.failure is not None, _STEPS_BETWEEN_LOOKS)
-                database.execute("PRAGMA locking_mode = EXCLUSIVE")
-                database.execute("PRAGMA trusted_schema = OFF")
-                messages = [str(row[0]) for row in database.execute(f"PRAGMA integrity_check({_MESSAGES})")]
-                rows = {floor.table: _count(database, floor.table) for floor in floors}
-        except sqlite3.Error as error:
-            self._flow.check()
-            return f"cannot be opened: {error}"
-        return sqlite_flaw(messages, rows, floors)
+        if not self._is_kept:
+            return database_flaw(real, floors, flow=self._flow)
+        if not unfinished_of(real):
+            return database_flaw(real, floors, flow=self._flow, mode="immutable=1")
+        with copied_database(real) as copy:
+            return database_flaw(copy, floors, flow=self._flow)
+
+    def _traceless(self, probe: CommandProbe) -> ProbeOutcome:
+        """Its answer counts only where everything is as it was before."""
+        before = self._tree.fingerprint()
+        outcome = self._command(probe)
+        if self._tree.fingerprint() == before:
+            return outcome
+        return judge_command(probe, exit_code=None, trouble="changed the volume, which is to be used as it is")
 
     def _command(self, probe: CommandProbe) -> ProbeOutcome:
         try:
@@ -147,16 +150,39 @@ def _turn(probe: Probe) -> int:
     return 2 if isinstance(probe, CommandProbe) else int(isinstance(probe, SqliteProbe))
 
 
-def _json_flaw(real: Path) -> str | None:
-    if real.stat().st_size > _JSON_LIMIT_BYTES:
-        return f"is larger than {_JSON_LIMIT_BYTES >> 20} MiB"
+def database_flaw(real: Path, floors: Sequence[RowFloor], *, flow: Flow, mode: str = "mode=rw") -> str | None:
+    """SQLite replays or rolls back what its last writer left; in exclusive mode it needs no new file for that."""
+    if not real.stat().st_size:
+        return "is empty"  # SQLite would call that a database without tables
     try:
-        json.loads(real.read_bytes())
+        with closing(sqlite3.connect(f"file:{quote(os.fsencode(real))}?{mode}", uri=True)) as database:
+            database.set_progress_handler(lambda: flow.failure is not None, _STEPS_BETWEEN_LOOKS)
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            database.execute("PRAGMA trusted_schema = OFF")
+            messages = [str(row[0]) for row in database.execute(f"PRAGMA integrity_check({_MESSAGES})")]
+            rows = {floor.table: _count(database, floor.table) for floor in floors}
+    except sqlite3.Error as error:
+        flow.check()
+        return f"cannot be opened: {error}"
+    return sqlite_flaw(messages, rows, floors)
+
+
+def json_flaw(content: bytes) -> str | None:
+    """What keeps these bytes from being one JSON document."""
+    if len(content) > JSON_LIMIT_BYTES:
+        return f"is larger than {JSON_LIMIT_BYTES >> 20} MiB"
+    try:
+        json.loads(content)
     except json.JSONDecodeError as error:
         return f"is not JSON, line {error.lineno} column {error.colno}"
     except (ValueError, RecursionError):
         return "is not JSON"
     return None
+
+
+def _file_json_flaw(real: Path) -> str | None:
+    with real.open("rb") as file:
+        return json_flaw(file.read(JSON_LIMIT_BYTES + 1))
 
 
 def _count(database: sqlite3.Connection, table: str) -> int | None:

@@ -66,7 +66,7 @@ class Source:
         script = second_look_script(self._order.directory, operands=command.operands, mark=mark)
         with closing(sqlite3.connect("", check_same_thread=False)) as seen:  # a private file, gone with the process
             seen.execute("CREATE TABLE seen (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER) WITHOUT ROWID")
-            splitter = _Splitter(mark + b"\n")
+            splitter = Splitter(mark + b"\n")
             self._machine.run(
                 script,
                 lambda chunk: seen.executemany(
@@ -80,7 +80,7 @@ class Source:
         return selection.resolve(self._listing(sorted(roots, key=lambda root: (root.path, root.is_tree))))
 
     def _listing(self, roots: list[Root]) -> Iterator[bytes]:
-        splitter = _Splitter(b"\0")
+        splitter = Splitter(b"\0")
         found: list[bytes] = []
         ended = self._machine.run(
             listing_script(self._order.directory, roots), lambda chunk: found.extend(splitter.feed(chunk))
@@ -92,7 +92,7 @@ class Source:
         return (path.removeprefix(b"./") for path in found if path != b".")
 
 
-class _Splitter:
+class Splitter:
     """Cuts a stream of pieces at a separator; what follows the last one is dropped."""
 
     def __init__(self, separator: bytes) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from flykeep.adapters.codecs import age_stream
 from flykeep.adapters.codecs.zstd_frames import decompressed
-from flykeep.adapters.stores.objects import BulkStore, open_bulk
+from flykeep.adapters.stores.links import Readable, open_readable
 from flykeep.domain.artifact import IndexEntry, IndexHeader, StoredObject, TarTotals
 from flykeep.domain.artifact_index import decode_entry, decode_header
 from flykeep.domain.errors import ConfigError, IntegrityError
 from flykeep.domain.tar_stream import TarReader, TarSink
-from flykeep.ports.worker import IndexOrder, VerifyOrder, VerifyResult
+from flykeep.ports.worker import IndexOrder, IndexReference, VerifyOrder, VerifyResult
 from flykeep.worker.channel import Channel, Flow
 from flykeep.worker.index_spool import lines
 from flykeep.worker.remote_tar import shown
@@ -30,7 +30,7 @@ class Verification:
         self._sink = sink
         self._flow = flow
         self._reporter = reporter
-        self._store = open_bulk(order.store)
+        self._store = open_readable(order.store)
         self._verified: dict[str, int] = {}
 
     def run(self) -> VerifyResult:
@@ -100,7 +100,7 @@ class Verification:
 
 def report_index(order: IndexOrder, *, flow: Flow, reporter: Reporter) -> int:
     """Report the entries whose path contains the order's text; returns how many."""
-    store = open_bulk(order.store)
+    store = open_readable(order.store)
     chunks = whole(store, order.index)
     if order.is_encrypted:
         if not order.identity:
@@ -115,6 +115,16 @@ def report_index(order: IndexOrder, *, flow: Flow, reporter: Reporter) -> int:
             reporter.entry(entry)
             count += 1
     return count
+
+
+def referenced(reference: IndexReference, *, flow: Flow) -> Iterator[IndexEntry]:
+    """The entries of the index that a tree is compared with; raises ConfigError where no identity opens it."""
+    chunks = whole(open_readable(reference.store), reference.index)
+    if reference.is_encrypted:
+        if not reference.identity:
+            raise ConfigError("no identity opens this artifact's index")
+        chunks = decrypted(chunks, identity=reference.identity, flow=flow)
+    return read_index(chunks)[1]
 
 
 def read_index(chunks: Iterator[bytes]) -> tuple[IndexHeader, Iterator[IndexEntry]]:
@@ -145,7 +155,7 @@ def _counted(every: Iterator[bytes], expected: int) -> Iterator[IndexEntry]:
         raise IntegrityError("the index does not hold as many entries as it says", facts={"entries": count})
 
 
-def whole(store: BulkStore, stored: StoredObject) -> Iterator[bytes]:
+def whole(store: Readable, stored: StoredObject) -> Iterator[bytes]:
     """The stored bytes; raises IntegrityError at the end when they are not those the manifest names."""
     digest = hashlib.sha256()
     for chunk in store.read(stored.key):

@@ -9,6 +9,7 @@ from flykeep.adapters.fly.scratch import FlyScratch
 from flykeep.domain.ids import SnapshotId
 from flykeep.testing.clock import JumpingClock
 from flykeep.testing.contracts.scratch import CHECKS, Check, KnownScratch
+from flykeep.testing.memory_fly import MemoryFly
 from tests.integration.fly.simulated_fly import SCRATCH_APP, SimulatedFly, simulated_fly
 from tests.integration.jobs.scratch_world import APP as FAKE_APP
 from tests.integration.jobs.scratch_world import ScratchWorld
@@ -35,3 +36,10 @@ async def test_the_client(check: Check, simulated: SimulatedFly) -> None:
 async def test_the_fake(check: Check) -> None:
     known = KnownScratch(app=FAKE_APP, snapshot_id=SnapshotId("vs_0"), region="fra", image="image@sha256:00")
     await check(ScratchWorld(JumpingClock()), known)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+async def test_the_whole_fly_in_memory(check: Check) -> None:
+    fly = MemoryFly(JumpingClock(), app_names={FAKE_APP, "my-crocbot"})
+    snapshot = fly.add_snapshot(fly.add_volume("crocbot_data", contents="good"))
+    await check(fly, KnownScratch(app=FAKE_APP, snapshot_id=snapshot, region="fra", image="image@sha256:00"))

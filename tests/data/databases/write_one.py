@@ -11,14 +11,15 @@ from pathlib import Path
 from flykeep.adapters.db.engine import open_catalog
 from flykeep.adapters.db.tables import REVISION
 from flykeep.domain.holds import AuditAction, AuditCount, AuditEntry, Pin
-from flykeep.domain.ids import ExportId, MachineId, OwnerId, RunId
+from flykeep.domain.ids import AppName, ExportId, MachineId, OwnerId, RunId
 from flykeep.domain.run import Step
-from flykeep.ports.catalog import Pause
+from flykeep.ports.catalog import Pause, SavedDescription
 from flykeep.testing.contracts.catalog_samples import (
     LINEAGE,
     NOON,
     ODD_INSTANT,
     ODD_TEXT,
+    a_description,
     a_lineage,
     a_message,
     a_proof,
@@ -44,6 +45,7 @@ async def write(path: Path) -> None:
         await tx.record_proof(a_proof("p1"))
         await tx.save_lineage(a_lineage(LINEAGE, app="my-crocbot"))
         await tx.save_machine_config(MachineId("m1"), lineage_id=LINEAGE, config_json='{"image":"x"}', now=NOON)
+        await tx.save_description(SavedDescription(AppName("my-crocbot"), a_description("my-crocbot"), "seen", NOON))
         await tx.pause(Pause(LINEAGE, None, ODD_TEXT, NOON))
         await tx.save_verdict(a_verdict())
         await tx.save_fly_seen(ODD_INSTANT)

@@ -25,6 +25,7 @@ from flykeep.testing.contracts.catalog_samples import (
     NOON,
     ODD_INSTANT,
     ODD_TEXT,
+    a_description,
     a_message,
     a_proof,
     a_snapshot,
@@ -130,6 +131,8 @@ async def test_a_database_of_every_earlier_version_opens_with_all_it_held(path: 
         assert await tx.proofs(LINEAGE) == ((a_proof("p1"),) if path.stem >= "version-0004" else ())
         assert [lineage.id for lineage in await tx.lineages()] == [LINEAGE]
         assert await tx.machine_config(LINEAGE) == '{"image":"x"}'
+        kept = [saved.description for saved in await tx.descriptions()]
+        assert kept == ([a_description("my-crocbot")] if path.stem >= "version-0005" else [])
         assert await tx.pauses(now=NOON) == (Pause(LINEAGE, None, ODD_TEXT, NOON),)
         assert await tx.verdicts() == (a_verdict(verdict=Verdict.UNHEALTHY),)
         assert await tx.fly_seen_at() == ODD_INSTANT

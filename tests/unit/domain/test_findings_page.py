@@ -9,9 +9,10 @@ from flykeep.domain.compliance import LineageFacts, evaluate
 from flykeep.domain.compliance_org import OrgFacts, evaluate_org, notifier_finding, with_proof_flaws
 from flykeep.domain.compliance_retention import RetentionFacts
 from flykeep.domain.compliance_verification import VerificationFacts
+from flykeep.domain.describing import DescriptionState, with_undescribed
 from flykeep.domain.findings import Finding, FindingCode
 from flykeep.domain.fly import HostStatus
-from flykeep.domain.ids import LineageId, RunId
+from flykeep.domain.ids import AppName, LineageId, RunId
 from flykeep.domain.policy import CopyRule, JobKind, Schedule, TargetRule
 from flykeep.domain.presets import PRODUCTION
 from flykeep.domain.proof import ProofFlaw
@@ -79,6 +80,8 @@ def every_finding() -> list[Finding]:
     found += [finding for org in (outage, partial, idle, whole) for finding in evaluate_org(org, now=NOW).findings]
     flaws = (ProofFlaw("offsite", "_proofs/x", "altered"),)
     found += with_proof_flaws(evaluate_org(whole, now=NOW), flaws, now=NOW).findings
+    undescribed = DescriptionState(AppName("my-crocbot"), None, "403", None)
+    found += with_undescribed(evaluate_org(whole, now=NOW), (undescribed,), now=NOW).findings
     return [*found, notifier_finding("oncall", error="410", since_at=NOW, last_good_at=None)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, or_, select
 
 from flykeep.adapters.db.statements import Statements
-from flykeep.adapters.db.tables import lineages, machine_configs, pauses, proofs, snapshots, verdicts
+from flykeep.adapters.db.tables import app_descriptions, lineages, machine_configs, pauses, proofs, snapshots, verdicts
 from flykeep.domain.ids import AppName, LineageId, MachineId, VolumeName
 from flykeep.domain.target import Lineage
 from flykeep.ports.catalog import Pause
@@ -65,6 +65,11 @@ class SqlLineages:
     async def forget_lineage(self, lineage_id: LineageId) -> None:
         for table in (machine_configs, proofs, snapshots, verdicts):
             await self._do.change(delete(table).where(table.c.lineage_id == lineage_id))
+        rows = await self._do.rows(select(lineages.c.id, lineages.c.app, lineages.c.is_retired))
+        apps = {row.app for row in rows if row.id == lineage_id}
+        kept = {row.app for row in rows if row.id != lineage_id and not row.is_retired}
+        for app in apps - kept:
+            await self._do.change(delete(app_descriptions).where(app_descriptions.c.app == app))
 
     async def _last_config(self, lineage_id: LineageId) -> Row[Any] | None:
         query = select(machine_configs).where(machine_configs.c.lineage_id == lineage_id)

@@ -19,7 +19,7 @@ from flykeep.domain.ids import VolumeId
 from flykeep.domain.proof import Proof
 from flykeep.domain.run import Outcome, RunRequest
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The migration these tables correspond to."""
 
 metadata = MetaData(
@@ -170,6 +170,17 @@ machine_configs = Table(
     Index("ix_machine_configs_lineage_id_sequence", "lineage_id", "sequence"),
 )
 
+app_descriptions = Table(
+    "app_descriptions",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("description_json", AnyText),
+    Column("fingerprint", String, nullable=False),
+    Column("read_at", Instant, nullable=False),
+    Column("failing_since_at", Instant),
+    Column("failure", AnyText),
+)
+
 pauses = Table(
     "pauses",
     metadata,
@@ -245,6 +256,7 @@ deliveries = Table(
 
 __all__ = [
     "REVISION",
+    "app_descriptions",
     "artifacts",
     "audit",
     "deliveries",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from flykeep.adapters.db.alerts import SqlAlerts
 from flykeep.adapters.db.backups import SqlBackups
+from flykeep.adapters.db.descriptions import SqlDescriptions
 from flykeep.adapters.db.holds import SqlHolds
 from flykeep.adapters.db.lineages import SqlLineages, SqlPauses
 from flykeep.adapters.db.proofs import SqlProofs
 from flykeep.adapters.db.runs import SqlRunLedger
 
 
-class SqlTransaction(SqlRunLedger, SqlBackups, SqlHolds, SqlProofs, SqlLineages, SqlPauses, SqlAlerts):
+class SqlTransaction(SqlRunLedger, SqlBackups, SqlHolds, SqlProofs, SqlLineages, SqlPauses, SqlAlerts, SqlDescriptions):
     """ports.catalog.Transaction; valid until the context that gave it ends."""

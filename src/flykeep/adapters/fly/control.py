@@ -16,7 +16,7 @@ from flykeep.domain.fly import MachineCheck
 from flykeep.domain.ids import AppName, MachineId
 from flykeep.ports.fly import Lease
 
-_NONCE_HEADER = "fly-machine-lease-nonce"
+NONCE_HEADER = "fly-machine-lease-nonce"
 
 
 class FlyControl:
@@ -61,7 +61,7 @@ class FlyControl:
             facts=_facts(lease.app, lease.machine_id),
         )
         try:
-            await self._api.send(replace(request, headers={_NONCE_HEADER: lease.nonce}), lambda _answer: None)
+            await self._api.send(replace(request, headers={NONCE_HEADER: lease.nonce}), lambda _answer: None)
         except (FlyNotFoundError, FlyPreconditionError):  # it ended, or the machine did
             return
 
@@ -75,7 +75,7 @@ class FlyControl:
             repeat=Repeat.NEVER,
             facts=_facts(lease.app, lease.machine_id),
         )
-        request = replace(request, headers={_NONCE_HEADER: lease.nonce}, is_long=True)
+        request = replace(request, headers={NONCE_HEADER: lease.nonce}, is_long=True)
         await self._api.send(request, lambda _answer: None)
 
     async def machine_checks(self, app: AppName, machine_id: MachineId) -> tuple[MachineCheck, ...]:

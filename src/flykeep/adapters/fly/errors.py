@@ -54,6 +54,9 @@ _BY_WORD: dict[str, type[FlyError]] = {
 _NO_ROOM = frozenset({"insufficient_capacity", "volume_placement_capacity"})
 _NO_ROOM_STATUSES = frozenset({409, 412, 422})
 _NO_ROOM_TEXT = re.compile(r"insufficient (resources|memory|cpus?|capacity|disk|space)\b", re.IGNORECASE)
+_NAME_TAKEN = "name_taken"
+# Source: what third parties were answered for a second machine of one name; Fly documents no word for it.
+_NAME_TAKEN_TEXT = re.compile(r"^already_exists: unique machine name violation\b")
 # Statuses a proxy or a handler picks loosely, where the word in front of the text knows better.
 _LOOSE_STATUSES = frozenset({400, 409, 412, 422})
 
@@ -89,10 +92,7 @@ def error_of(answer: Answer, *, call: Call, tokens: FlyTokens, now: datetime) ->
     if answer.status == 429:
         wait = retry_after_of(answer.retry_after, now=now)
         return FlyRateLimitedError(message, retry_after=wait, request_id=answer.request_id, facts=facts)
-    kind = FlyCapacityError if _lacks_room(answer, text) else _class_of(answer.status, text)
-    if _status_word(answer) == "name_taken":
-        kind = FlyNameTakenError
-    return kind(message, status=answer.status, request_id=answer.request_id, facts=facts)
+    return _kind_of(answer, text)(message, status=answer.status, request_id=answer.request_id, facts=facts)
 
 
 def unexpected(reason: str, *, answer: Answer, call: Call) -> FlyUnexpectedAnswerError:
@@ -130,6 +130,14 @@ def retry_after_of(header: str | None, *, now: datetime) -> timedelta | None:
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return max(timedelta(0), at - now)
+
+
+def _kind_of(answer: Answer, text: str) -> type[FlyError]:
+    if _lacks_room(answer, text):
+        return FlyCapacityError
+    if _status_word(answer) == _NAME_TAKEN or _NAME_TAKEN_TEXT.match(text):
+        return FlyNameTakenError
+    return _class_of(answer.status, text)
 
 
 def _lacks_room(answer: Answer, text: str) -> bool:

@@ -21,6 +21,7 @@ from flykeep.adapters.launchers.wire import (
     FailureLine,
     ImportedLine,
     IndexedLine,
+    InspectedLine,
     Line,
     PlacedLine,
     ProgressLine,
@@ -35,6 +36,7 @@ from flykeep.domain.errors import FlykeepError, WorkerError
 from flykeep.ports.cleaning import CleanOrder, CleanResult
 from flykeep.ports.clock import Clock
 from flykeep.ports.importing import ImportOrder, ImportResult, PlaceOrder, PlaceResult
+from flykeep.ports.inspecting import InspectOrder, InspectResult
 from flykeep.ports.store_trial import TrialOrder, TrialResult
 from flykeep.ports.worker import (
     DrillOrder,
@@ -108,6 +110,10 @@ class LocalWorkers:
     async def place(self, order: PlaceOrder) -> PlaceResult:
         line = await self._finish(order, lambda _: None)
         return line.result if isinstance(line, PlacedLine) else nonsense(line)
+
+    async def inspect(self, order: InspectOrder, *, on_progress: Callable[[Progress], None]) -> InspectResult:
+        line = await self._finish(order, on_progress)
+        return line.result if isinstance(line, InspectedLine) else nonsense(line)
 
     async def clean(self, order: CleanOrder) -> CleanResult:
         line = await self._finish(order, lambda _: None)

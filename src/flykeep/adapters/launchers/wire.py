@@ -19,6 +19,7 @@ from flykeep.domain.artifact_index import decode_entry, encode_entry
 from flykeep.domain.errors import FlykeepError, WorkerError
 from flykeep.ports.cleaning import CleanOrder, CleanResult
 from flykeep.ports.importing import ImportOrder, ImportResult, PlaceOrder, PlaceResult
+from flykeep.ports.inspecting import InspectOrder, InspectResult
 from flykeep.ports.store_trial import TrialOrder, TrialResult
 from flykeep.ports.worker import (
     DrillResult,
@@ -131,7 +132,14 @@ class TriedLine:
     type: Literal["result"] = "result"
 
 
-AnyOrder = Order | ImportOrder | PlaceOrder | CleanOrder | TrialOrder
+@dataclass(frozen=True, slots=True)
+class InspectedLine:
+    result: InspectResult
+    kind: Literal["inspect"] = "inspect"
+    type: Literal["result"] = "result"
+
+
+AnyOrder = Order | ImportOrder | PlaceOrder | CleanOrder | TrialOrder | InspectOrder
 ResultLine = (
     ExportedLine
     | VerifiedLine
@@ -143,6 +151,7 @@ ResultLine = (
     | PlacedLine
     | CleanedLine
     | TriedLine
+    | InspectedLine
 )
 Line = ProgressLine | ResultLine | FailureLine
 

@@ -9,14 +9,15 @@ from flykeep.domain.artifact import Lock
 from flykeep.domain.errors import StateError
 from flykeep.domain.findings import Delivery, FindingCode, Verdict
 from flykeep.domain.holds import AuditAction, AuditCount, AuditEntry, Pin
-from flykeep.domain.ids import ExportId, LineageId, MachineId, ProofId, RunId, SnapshotId
-from flykeep.ports.catalog import Catalog, Pause
+from flykeep.domain.ids import AppName, ExportId, LineageId, MachineId, ProofId, RunId, SnapshotId
+from flykeep.ports.catalog import Catalog, Pause, SavedDescription
 from flykeep.testing.contracts.catalog_samples import (
     LINEAGE,
     NOON,
     ODD_INSTANT,
     ODD_TEXT,
     OTHER_LINEAGE,
+    a_description,
     a_finding,
     a_lineage,
     a_message,
@@ -146,6 +147,32 @@ async def a_forgotten_lineage_leaves_no_machine_snapshot_or_verdict(catalog: Cat
         assert len(await tx.recorded_snapshots(OTHER_LINEAGE)) == 1
         assert await tx.machine_config(OTHER_LINEAGE) == "{}"
         assert len(await tx.lineages()) == 2
+
+
+async def descriptions_are_renewed_by_app_and_come_back_exactly(catalog: Catalog) -> None:
+    failed = SavedDescription(AppName("b"), None, "", NOON, NOON, ODD_TEXT)
+    whole = SavedDescription(AppName("a"), a_description("a"), "seen", ODD_INSTANT)
+    async with catalog.transaction() as tx:
+        for saved in (replace(whole, description=None), failed, whole):
+            await tx.save_description(saved)
+        assert await tx.descriptions() == (whole, failed)
+        assert await tx.description(AppName("a")) == whole
+        assert await tx.description(AppName("c")) is None
+
+
+async def an_apps_description_goes_with_its_last_lineage(catalog: Catalog) -> None:
+    saved = SavedDescription(AppName("app"), a_description("app"), "", NOON)
+    other = SavedDescription(AppName("other"), a_description("other"), "", NOON)
+    async with catalog.transaction() as tx:
+        await tx.save_lineage(a_lineage(LINEAGE, app="app"))
+        await tx.save_lineage(a_lineage(OTHER_LINEAGE, app="app"))
+        await tx.save_description(saved)
+        await tx.save_description(other)
+        await tx.forget_lineage(LINEAGE)
+        assert await tx.descriptions() == (saved, other)
+        await tx.save_lineage(a_lineage(LINEAGE, app="app", is_retired=True))
+        await tx.forget_lineage(OTHER_LINEAGE)
+        assert await tx.descriptions() == (other,)
 
 
 async def proofs_come_back_exactly_newest_first_and_by_outcome(catalog: Catalog) -> None:
@@ -330,6 +357,8 @@ RECORD_CHECKS: tuple[Callable[[Catalog], Awaitable[None]], ...] = (
     a_pin_holds_until_it_is_taken_out,
     the_audit_keeps_everything_in_order,
     a_forgotten_lineage_leaves_no_machine_snapshot_or_verdict,
+    descriptions_are_renewed_by_app_and_come_back_exactly,
+    an_apps_description_goes_with_its_last_lineage,
     proofs_come_back_exactly_newest_first_and_by_outcome,
     lineages_are_sorted_by_label_then_machine,
     a_machine_configuration_is_kept_when_it_differs_from_the_last,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from flykeep.domain.agreement import Comparison, Difference
+from flykeep.domain.app_description import AppDescription, DescribedMachine, canonical_config
 from flykeep.domain.artifact import (
     Artifact,
     ArtifactOrigin,
@@ -198,6 +199,12 @@ def a_proof(proof_id: str, *, ended_at: datetime = NOON, reason: str | None = No
         timings=(Timing("volume", 1200, is_restore=True),),
     )
     return RecordedProof(proof, "c3" * 32, ODD_INSTANT)
+
+
+def a_description(app: str, *, at: datetime = ODD_INSTANT) -> AppDescription:
+    """One machine with an odd name and configuration, and nothing else."""
+    machine = DescribedMachine(MachineId("m1"), "croc-1", "fra", None, canonical_config({"env": {"A": ODD_TEXT}}))
+    return AppDescription(AppName(app), "personal", None, (machine,), (), (), (), ("a.example",), at)
 
 
 def a_lineage(

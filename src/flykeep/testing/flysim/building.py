@@ -82,6 +82,7 @@ def _build_machine(world: World, app: AppSpec, spec: MachineSpec, volumes: dict[
         "restart": {"policy": "on-failure", "max_retries": 10},
         "stop_config": {"timeout": 10_000_000_000, "signal": "SIGINT"},
     }
+    config |= {key: value for key, value in _extras(spec).items() if value}
     if spec.volume is not None:
         volume = volumes[spec.volume]
         volume.attached_machine_id = machine_id
@@ -107,3 +108,7 @@ def _build_machine(world: World, app: AppSpec, spec: MachineSpec, volumes: dict[
     world.record_event(machine, "launch", "created")
     if spec.state == "started":
         world.record_event(machine, "start", "started")
+
+
+def _extras(spec: MachineSpec) -> JsonObject:
+    return {"checks": dict(spec.checks), "services": list(spec.services), "standbys": list(spec.standbys)}

@@ -30,6 +30,7 @@ class FaultKind(StrEnum):
     EXEC_TOO_LARGE = "exec_too_large"  # HTTP 200 whose body is not JSON
     EXEC_DEADLINE = "exec_deadline"  # 408; the command runs on
     MACHINE_LOST = "machine_lost"  # the machine's program is killed before the request is answered
+    CHECKS_FAIL = "checks_fail"  # from this request on, the machine's health checks fail
     ERROR_REGIONS = "error_regions"
     SSH_REFUSE = "ssh_refuse"  # action ssh.connect: the connection is closed at once
     SSH_CUT = "ssh_cut"  # action ssh.exec: the connection is lost after `after_bytes` of output

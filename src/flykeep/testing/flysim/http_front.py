@@ -220,6 +220,8 @@ class Front:
             self._world.set_host_status(app, "unreachable")
         elif kind is FaultKind.MACHINE_LOST and "machine_id" in call.path:
             self._machines.lose(call.machine)
+        elif kind is FaultKind.CHECKS_FAIL and "machine_id" in call.path:
+            call.machine.failing_checks.update(call.machine.config.get("checks") or {})
         elif kind is FaultKind.LEASE_HELD and "machine_id" in call.path:
             self._world.hold_lease(call.machine)
 

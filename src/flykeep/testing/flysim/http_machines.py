@@ -76,19 +76,26 @@ async def restart_machine(call: Call) -> Answer:
 
 
 async def signal_machine(call: Call) -> Answer:
+    call.machines.refuse_leased(call.machine, call.nonce)
     if call.machine.state != "started":
         raise Refusal(412, f"failed_precondition: unable to signal machine in state '{call.machine.state}'")
     return Answer(200, {"ok": True})
 
 
 async def cordon_machine(call: Call) -> Answer:
-    call.machine.is_cordoned = True
+    _cordon(call, is_cordoned=True)
     return Answer(200, {"ok": True})
 
 
 async def uncordon_machine(call: Call) -> Answer:
-    call.machine.is_cordoned = False
+    _cordon(call, is_cordoned=False)
     return Answer(200, {"ok": True})
+
+
+def _cordon(call: Call, *, is_cordoned: bool) -> None:
+    call.machines.refuse_leased(call.machine, call.nonce)
+    call.machines.refuse_sick(call.machine)
+    call.machine.is_cordoned = is_cordoned
 
 
 async def list_events(call: Call) -> Answer:
@@ -151,7 +158,7 @@ def _lease_json(lease: Lease, *, shows_nonce: bool) -> JsonObject:
     return {"status": "success", "data": data | ({"nonce": lease.nonce} if shows_nonce else {})}
 
 
-# -- metadata: no restart, no new version, not guarded by leases
+# -- metadata: no restart, no new version, not guarded by leases; written by the machine's host
 
 
 async def get_metadata(call: Call) -> Answer:
@@ -159,12 +166,14 @@ async def get_metadata(call: Call) -> Answer:
 
 
 async def replace_metadata(call: Call) -> Answer:
+    call.machines.refuse_sick(call.machine)
     _refuse_other_version(call)
     call.machine.config["metadata"] = {key: value for key, value in call.body["metadata"].items() if value}
     return Answer(204)
 
 
 async def patch_metadata(call: Call) -> Answer:
+    call.machines.refuse_sick(call.machine)
     _refuse_other_version(call)
     merged = dict(call.machine.config.get("metadata") or {}) | call.body["metadata"]
     call.machine.config["metadata"] = {key: value for key, value in merged.items() if value}
@@ -179,12 +188,14 @@ async def get_metadata_key(call: Call) -> Answer:
 
 
 async def set_metadata_key(call: Call) -> Answer:
+    call.machines.refuse_sick(call.machine)
     metadata = dict(call.machine.config.get("metadata") or {})
     call.machine.config["metadata"] = metadata | {call.path["key"]: call.body["value"]}
     return Answer(204)
 
 
 async def delete_metadata_key(call: Call) -> Answer:
+    call.machines.refuse_sick(call.machine)
     (call.machine.config.get("metadata") or {}).pop(call.path["key"], None)
     return Answer(204)
 

@@ -13,6 +13,7 @@ async def list_volumes(call: Call) -> Answer:
     rows = call.world.volumes_of(call.app.name)
     for volume in rows:
         volumes.look(volume)
+        volumes.detach(call.world, volume)
     return Answer(200, [volume_json(call.world, volume, is_summary=call.flag("summary")) for volume in rows])
 
 
@@ -24,6 +25,7 @@ async def create_volume(call: Call) -> Answer:
 async def get_volume(call: Call) -> Answer:
     volume = call.volume
     volumes.look(volume)
+    volumes.detach(call.world, volume)
     return Answer(200, volume_json(call.world, volume))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import copy
 from datetime import timedelta
 
+from flykeep.testing.flysim import durations
 from flykeep.testing.flysim.commands import CommandRunner, kill
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.model import JsonObject, Lease, Machine, Refusal, Volume
@@ -16,6 +17,7 @@ _WAITABLE = frozenset({"started", "stopped", "suspended", "destroyed", "failed",
 _EXEC_ARGUMENT_LIMIT_BYTES = 16_000
 _EXEC_STDIN_LIMIT_BYTES = 65_536
 _TOO_LARGE = 'Unhandled rejection: Rejection([PayloadTooLarge, MethodNotAllowed, MissingHeader("content-type")])'
+_UNMOUNTABLE = frozenset({"creating", "restoring"})
 _POLL = timedelta(milliseconds=250)
 _NO_SUCH_COMMAND = 127
 
@@ -44,10 +46,12 @@ class Machines:
             raise _no_room(body, fault)
         world = self._world
         name = body.get("name") or f"sim-machine-{world.new_id('', 6)}"
-        if any(m.name == name and m.state != "destroyed" for m in world.machines_of(app)):
+        if world.scenario.unique_machine_names and any(
+            m.name == name and m.state != "destroyed" for m in world.machines_of(app)
+        ):
             raise Refusal(409, f"already_exists: unique machine name violation, machine ID with name {name!r} exists")
         machine_id = world.new_id("", 14)
-        config = copy.deepcopy(body["config"])
+        config = _new_config(body)
         volume = self._claim(app, config, machine_id)
         machine = Machine(
             id=machine_id,
@@ -62,6 +66,8 @@ class Machines:
             hidden_gets=world.scenario.new_machine_hidden_gets,
         )
         machine.is_without_secrets = _is_without_secrets(body)
+        if _strikes(fault, FaultKind.CHECKS_FAIL):
+            machine.failing_checks.update(config.get("checks") or {})
         machine.versions.append((machine.version, config))
         world.machines[machine.id] = machine
         world.record_event(machine, "launch", "created")
@@ -89,20 +95,21 @@ class Machines:
 
     def look(self, machine: Machine) -> None:
         """One poll of a machine; one that is starting comes nearer to `started`."""
+        machine.check_polls = max(0, machine.check_polls - 1)
         left = self._start_polls.get(machine.id)
         if left is None:
             return
         volume = self._world.volumes.get(machine.volume_id or "")
         if volume is not None:
             look_at_volume(volume)
-        if left > 0 or (volume is not None and volume.state in {"creating", "restoring"}):
+        if left > 0 or (volume is not None and volume.state in _UNMOUNTABLE):
             self._start_polls[machine.id] = left - 1
             return
         del self._start_polls[machine.id]
         self._begin(machine)
 
     def _begin(self, machine: Machine) -> None:
-        machine.state = "started"
+        machine.state, machine.check_polls = "started", self._world.scenario.check_polls
         self._world.record_event(machine, "start", "started")
         machine.main_process = asyncio.get_running_loop().create_task(self._main(machine))
         self._mains.add(machine.main_process)
@@ -137,15 +144,18 @@ class Machines:
         before = machine.state
         if before not in {"stopped", "created", "suspended", "started"}:
             raise Refusal(412, f"failed_precondition: unable to start machine from current state: '{before}'")
-        self._refuse_sick(machine)
+        self.refuse_sick(machine)
         self._start_polls.pop(machine.id, None)
-        if before != "started":
+        volume = self._world.volumes.get(machine.volume_id or "")
+        if volume is not None and volume.state in _UNMOUNTABLE:
+            machine.state, self._start_polls[machine.id] = "starting", 0  # it waits for its volume
+        elif before != "started":
             self._begin(machine)
         return before
 
     def stop(self, machine: Machine, *, into: str = "stopped") -> None:
         """Stop or suspend it at once."""
-        self._refuse_sick(machine)
+        self.refuse_sick(machine)
         if machine.state == "destroyed":
             raise Refusal(412, "failed_precondition: machine is destroyed")
         self._start_polls.pop(machine.id, None)
@@ -163,18 +173,19 @@ class Machines:
 
     def update(self, machine: Machine, body: JsonObject) -> None:
         """Replace the whole configuration; mounts must stay as they are."""
-        self._refuse_sick(machine)
+        self.refuse_sick(machine)
         if body.get("current_version") not in {None, machine.version}:
             raise Refusal(409, "aborted: current_version does not match the machine's version")
-        config = copy.deepcopy(body["config"])
+        config = _new_config(body)
         if _mounted(config) != machine.volume_id:
             raise Refusal(400, "invalid_argument: can't update the attached volume")
         machine.config, machine.version = config, self._world.new_id("01", 26).upper()
         machine.versions.append((machine.version, config))
         was_started = machine.state == "started"
         self._end_main(machine)
+        self._start_polls.pop(machine.id, None)
         if body.get("skip_launch"):
-            machine.state = "stopped" if was_started else machine.state
+            machine.state = "stopped" if was_started or machine.state in {"starting", "suspended"} else machine.state
             self._world.record_event(machine, "update", machine.state)
         else:
             self._world.record_event(machine, "update", "replacing")
@@ -201,7 +212,8 @@ class Machines:
         machine.main_process = None
 
     @staticmethod
-    def _refuse_sick(machine: Machine) -> None:
+    def refuse_sick(machine: Machine) -> None:
+        """Refuse what only a machine's own host can do."""
         if machine.host_status == "unreachable":
             raise Refusal(503, "unavailable: host is unreachable")
 
@@ -252,6 +264,7 @@ class Machines:
 
     def acquire_lease(self, machine: Machine, *, ttl_s: int, description: str, nonce: str | None) -> Lease:
         """Take or refresh the lease."""
+        self.refuse_sick(machine)
         held = self.lease(machine)
         self.refuse_leased(machine, nonce)
         lease = Lease(
@@ -271,7 +284,7 @@ class Machines:
         if fault is not None and fault.kind is FaultKind.LEASE_HELD:
             self._world.hold_lease(machine)
         self.refuse_leased(machine, nonce)
-        self._refuse_sick(machine)
+        self.refuse_sick(machine)
         if machine.state != "started":
             raise Refusal(412, f"failed_precondition: unable to exec, machine is in state '{machine.state}'")
         timeout_s = body.get("timeout", 30)
@@ -310,6 +323,12 @@ def _is_reached(machine: Machine, states: frozenset[str]) -> bool:
     if "settled" in states and machine.state in {"started", "stopped", "suspended", "failed", "destroyed"}:
         return True
     return machine.state in states
+
+
+def _new_config(body: JsonObject) -> JsonObject:
+    config: JsonObject = copy.deepcopy(body["config"])
+    durations.store(config)
+    return config
 
 
 def _mounted(config: JsonObject) -> str | None:

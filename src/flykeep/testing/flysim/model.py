@@ -118,6 +118,7 @@ class Machine:
     is_without_secrets: bool = False
     host_key_generation: int = 0
     main_process: asyncio.Task[None] | None = None
+    check_polls: int = 0
     failing_checks: set[str] = field(default_factory=set)
 
     @property

@@ -114,15 +114,18 @@ def machine_json(machine: Machine, *, is_summary: bool = False) -> JsonObject:
 
 
 def _checks_json(machine: Machine) -> list[JsonObject]:
-    """Its configured checks pass while it runs, but for those a test made fail."""
+    """Its configured checks pass once it has run a little, but for those a test made fail."""
+    names = machine.config.get("checks") or {}
+    is_up = machine.state == "started" and machine.check_polls == 0
+    failing = machine.failing_checks if is_up else set(names)
     return [
         {
             "name": name,
-            "status": "passing" if machine.state == "started" and name not in machine.failing_checks else "critical",
-            "output": "connect: connection refused" if name in machine.failing_checks else "200 OK",
+            "status": "critical" if name in failing else "passing",
+            "output": "connect: connection refused" if name in failing else "200 OK",
             "updated_at": instant(machine.updated_at),
         }
-        for name in machine.config.get("checks") or {}
+        for name in names
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -65,6 +65,9 @@ class MachineSpec(_Strict):
     memory_mb: int = 256
     host_status: Literal["ok", "unknown", "unreachable"] = "ok"
     env: dict[str, str] = {}
+    checks: dict[str, dict[str, Any]] = {}
+    services: tuple[dict[str, Any], ...] = ()
+    standbys: tuple[str, ...] = ()
     metadata: dict[str, str] = {"fly_platform_version": "v2", "fly_process_group": "app"}
 
 
@@ -90,7 +93,10 @@ class Progress(_Strict):
 
 
 class Scenario(_Strict):
-    """Everything a simulated organization starts with."""
+    """Everything a simulated organization starts with.
+
+    `check_polls` is how often the health checks of a machine that just started are still seen failing.
+    """
 
     org: str = "personal"
     region: str = "iad"
@@ -102,6 +108,8 @@ class Scenario(_Strict):
     new_machine_hidden_gets: int = 1
     new_app_hidden_gets: int = 1
     names_graph_id: bool = True
+    unique_machine_names: bool = False
+    check_polls: int = Field(default=0, ge=0)
     extend_needs_restart: bool = False
     apps: tuple[AppSpec, ...] = ()
     faults: tuple[Fault, ...] = ()

@@ -85,6 +85,21 @@ def look(volume: Volume) -> None:
         volume.busy_polls -= 1
 
 
+def detach(world: World, volume: Volume) -> None:
+    """One poll of a volume whose machine is destroyed: the first still shows it attached, the next does not."""
+    if not _is_left(world, volume):
+        return
+    if volume.is_detach_lagging:
+        volume.attached_machine_id, volume.updated_at = None, world.now()
+    volume.is_detach_lagging = not volume.is_detach_lagging
+
+
+def _is_left(world: World, volume: Volume) -> bool:
+    holder = volume.attached_machine_id
+    machine = world.machines.get(holder or "")
+    return holder is not None and (machine is None or machine.state == "destroyed")
+
+
 def update(world: World, volume: Volume, body: JsonObject) -> None:
     """Retention and automatic snapshots."""
     retention = body.get("snapshot_retention")
@@ -107,9 +122,8 @@ def delete(world: World, volume: Volume) -> None:
     """Soft-delete; refused while attached, and once more just after its machine is gone."""
     holder = volume.attached_machine_id
     if holder is not None:
-        machine = world.machines.get(holder)
-        if machine is None or machine.state == "destroyed":
-            volume.attached_machine_id = None
+        if _is_left(world, volume):
+            volume.attached_machine_id, volume.is_detach_lagging = None, False
         raise Refusal(412, f"failed_precondition: volume is currently bound to machine: {holder}")
     volume.state, volume.updated_at = "pending_destroy", world.now()
 

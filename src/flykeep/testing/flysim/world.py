@@ -262,6 +262,23 @@ class World:
             machine.host_status, machine.updated_at = status, self.now()
             self.tell(machine)
 
+    def lose_host(self, machine: Machine) -> None:
+        """Let one machine's host, and the volume on it, answer no more; the machine seems to go on."""
+        self._set_host(machine, "unreachable")
+
+    def return_host(self, machine: Machine) -> None:
+        """Let a lost host come back: it starts its machine again, whatever was wanted meanwhile."""
+        self._set_host(machine, "ok")
+        if machine.state != "destroyed":
+            self.start_machine(machine)
+
+    def _set_host(self, machine: Machine, status: str) -> None:
+        machine.host_status, machine.updated_at = status, self.now()
+        volume = self.volumes.get(machine.volume_id or "")
+        if volume is not None:
+            volume.host_status, volume.updated_at = status, self.now()
+        self.tell(machine)
+
     def hold_lease(
         self, machine: Machine, *, duration: timedelta = timedelta(minutes=5), owner: str = "deploy"
     ) -> Lease:

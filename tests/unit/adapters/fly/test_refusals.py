@@ -48,6 +48,8 @@ _HTML = "<html><head><title>502 Bad Gateway</title></head></html>"
         (404, {"error": "app not found"}, FlyNotFoundError),
         (408, {"error": "deadline_exceeded: machine failed to reach desired state"}, FlyUnavailableError),
         (409, {"error": "aborted: lease currently held"}, FlyConflictError),
+        (409, {"error": "already_exists: unique machine name violation, machine ID m1 has it"}, FlyNameTakenError),
+        (409, {"error": "already_exists: something else"}, FlyConflictError),
         (409, {"error": "failed_precondition: volume already claimed"}, FlyPreconditionError),
         (412, {"error": "failed_precondition: wrong state"}, FlyPreconditionError),
         (412, {"error": "insufficient resources"}, FlyCapacityError),
