@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from flykeep.testing.flysim.model import JsonObject, Refusal
 
@@ -14,19 +15,20 @@ _OF_CHECKS = ("interval", "timeout", "grace_period")
 
 def store(config: JsonObject) -> None:
     """Turn the durations of a new configuration into nanoseconds, in place."""
-    _turn(config.get("stop_config") or {}, ("timeout",))
-    for check in (config.get("checks") or {}).values():
-        _turn(check, _OF_CHECKS)
-    for service in config.get("services") or []:
-        for check in service.get("checks") or []:
-            _turn(check, _OF_CHECKS)
-
-
-def _turn(place: JsonObject, names: tuple[str, ...]) -> None:
-    for name in names:
+    for place, name in places(config):
         value = place.get(name)
         if isinstance(value, str):
             place[name] = _nanoseconds(value)
+
+
+def places(config: JsonObject) -> Iterator[tuple[JsonObject, str]]:
+    """Every field of a configuration that may hold a duration, with the object it stands in."""
+    yield config.get("stop_config") or {}, "timeout"
+    checks = list((config.get("checks") or {}).values())
+    for service in config.get("services") or []:
+        checks += service.get("checks") or []
+    for check in checks:
+        yield from ((check, name) for name in _OF_CHECKS)
 
 
 def _nanoseconds(text: str) -> int:
