@@ -18,7 +18,7 @@ from flykeep.bootstrap.caring import volume_care
 from flykeep.bootstrap.choosing import inspecting
 from flykeep.bootstrap.ground import Ground, lay_ground
 from flykeep.bootstrap.importing import importing
-from flykeep.bootstrap.watching import checking, doctor, notifiers, proof_book, recipients
+from flykeep.bootstrap.watching import checking, doctor, notifiers, proof_book, recipients, runbooks
 from flykeep.bootstrap.workers import drilling, scratch_sweep, snapshot_source
 from flykeep.domain.policy import JobKind
 from flykeep.jobs.alerting import Alerting
@@ -35,6 +35,7 @@ from flykeep.jobs.prune import PruneJob
 from flykeep.jobs.rebuild import RebuildJob
 from flykeep.jobs.reconcile import ReconcileJob
 from flykeep.jobs.retire import RetireJob
+from flykeep.jobs.runbook import Runbooks, WithRunbook
 from flykeep.jobs.runner import Jobs, OrgJob, Runner, TargetJob
 from flykeep.jobs.sampled_verification import SampledVerification
 from flykeep.jobs.snapshot import SnapshotJob
@@ -74,6 +75,7 @@ class Application:
     verify: VerifyJob
     get: GetJob
     rebuild: RebuildJob
+    runbooks: Runbooks
     doctor: Doctor
     import_planner: ImportPlanner
     candidates: CandidateReader
@@ -120,7 +122,8 @@ def _assemble(ground: Ground) -> Application:
     told = notifiers(settings, clock)
     alerting = Alerting(catalog, clock, ids, recipients(told), settings.targets)
     book = proof_book(ground)
-    check = checking(ground, alerting, book)
+    pages = runbooks(ground)
+    check = checking(ground, alerting, book, pages)
     bringing = importing(ground)
     drill, rooms = drilling(ground, book, check)
     prune, retire = endings(ground)
@@ -130,7 +133,7 @@ def _assemble(ground: Ground) -> Application:
     snapshot = SnapshotJob(ground.fly, catalog, clock)
     kinds: dict[JobKind, TargetJob] = {
         JobKind.SNAPSHOT: snapshot,
-        JobKind.EXPORT: _exporting(ground, snapshot),
+        JobKind.EXPORT: WithRunbook(_exporting(ground, snapshot), pages),
         JobKind.IMPORT: bringing.job,
         JobKind.VOLUME: volume_care(ground, snapshot),
     }
@@ -162,6 +165,7 @@ def _assemble(ground: Ground) -> Application:
         verify=verify,
         get=get,
         rebuild=rebuilding(ground),
+        runbooks=pages,
         candidates=CandidateReader(ground.fly, catalog, clock, settings.targets),
         inspect=inspecting(ground, check),
     )

@@ -16,6 +16,7 @@ from flykeep.jobs.describing import Describer
 from flykeep.jobs.doctor import Doctor
 from flykeep.jobs.facts import FactReader
 from flykeep.jobs.proofs import ProofBook
+from flykeep.jobs.runbook import Runbooks
 from flykeep.jobs.snapshot_doctor import SnapshotDoctor
 from flykeep.jobs.statefile import StateWriter
 from flykeep.plugins import load_notifiers
@@ -25,15 +26,21 @@ from flykeep.ports.plugin import NotifierDeps
 from flykeep.settings import Settings
 
 
-def checking(ground: Ground, alerting: Alerting, book: ProofBook) -> CheckJob:
-    """The check, which renews the state document in the stores too."""
+def runbooks(ground: Ground) -> Runbooks:
+    """The pages by which people rebuild apps by hand."""
+    known, recipients = (ground.catalog, ground.clock, ground.stores), ground.settings.encryption.recipients
+    return Runbooks(*known, AgeSealer(), ground.keys.signer, recipients)
+
+
+def checking(ground: Ground, alerting: Alerting, book: ProofBook, runbooks: Runbooks) -> CheckJob:
+    """The check, which renews the state document and the runbooks in the stores too."""
     settings, catalog, clock = ground.settings, ground.catalog, ground.clock
     facts = FactReader(ground.fly, catalog, clock, settings.drill_means.obstacle, settings.verify.max_age)
     recipients, stores = settings.encryption.recipients, ground.plain_stores
     state = StateWriter(catalog, stores, AgeSealer(), ground.keys.signer, recipients, settings.fly.org)
     about = (settings.targets, settings.fly.org, alerting, state, book, settings.retention.schedule)
     describer = Describer(FlyApps(ground.fly, clock=clock), catalog, clock, settings.fly.org)
-    return CheckJob(facts, catalog, clock, ground.ids, *about, describer)
+    return CheckJob(facts, catalog, clock, ground.ids, *about, describer, runbooks)
 
 
 def proof_book(ground: Ground) -> ProofBook:

@@ -40,6 +40,7 @@ class FindingCode(StrEnum):
     EXPORT_NOT_RESTORABLE = "export.not_restorable"
     EXPORT_COPY_MISSING = "export.copy_missing"
     EXPORT_ON_PLATFORM = "export.on_platform"
+    RUNBOOK_STALE = "runbook.stale"
     STORE_CREATE_IGNORED = "store.create_ignored"
     DRILL_FAILED = "drill.failed"
     DRILL_NOT_RUN = "drill.not_run"

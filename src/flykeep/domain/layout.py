@@ -18,6 +18,7 @@ from flykeep.domain.ids import AppName, ExportId, ProofId, VolumeName
 STATE_KEY = "_state/latest.json.zst.age"
 RESTORE_KEY = "RESTORE.md"
 PROOFS_PREFIX = "_proofs/"
+RUNBOOKS_PREFIX = "_runbooks/"
 PARTS_AT_MOST = 99_999
 
 _MANIFEST = "manifest.json"
@@ -96,6 +97,11 @@ def data_key(prefix: str, *, is_encrypted: bool, part: int | None = None) -> str
 def proof_key(app: AppName, volume_name: VolumeName, proof_id: ProofId) -> str:
     """`_proofs/<app>/<volume name>/<proof id>.json`."""
     return f"{PROOFS_PREFIX}{_escape(app)}/{_escape(volume_name)}/{_escape(proof_id)}.json"
+
+
+def runbook_key(app: AppName, *, is_encrypted: bool) -> str:
+    """`_runbooks/<app>.md.zst.age`: how people rebuild this app by hand."""
+    return f"{RUNBOOKS_PREFIX}{_escape(app)}.md.zst{'.age' if is_encrypted else ''}"
 
 
 def proof_id_of(key: str) -> ProofId | None:

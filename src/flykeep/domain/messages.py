@@ -38,6 +38,7 @@ HEADLINES = {
     FindingCode.RETENTION_REFUSED: "retention holds back what its rules would remove",
     FindingCode.EXPORT_COPY_MISSING: "a store lacks the newest export",
     FindingCode.EXPORT_ON_PLATFORM: "exports stay on the platform",
+    FindingCode.RUNBOOK_STALE: "a runbook could not be renewed",
     FindingCode.STORE_CREATE_IGNORED: "a store lets creates overwrite",
     FindingCode.DRILL_FAILED: "a rehearsed restore failed",
     FindingCode.DRILL_NOT_RUN: "a drill could not be carried out",

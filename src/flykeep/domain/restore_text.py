@@ -15,6 +15,7 @@ under `recipients` in the manifest. flykeep itself is not needed. `jq` and `open
                                       /data.tar.zst.age       the files: tar, compressed by zstd, encrypted by age
                                       /data.tar.zst.age.00001 the same in parts, where it was too large for one object
                                       /index.jsonl.zst.age    a list of the files, one JSON object a line
+_runbooks/<app>.md.zst.age                                how to rebuild the whole app by hand, if it is gone
 ```
 
 Names end in `.zst` instead of `.zst.age` where `"encryption"` in the manifest is `"none"`. Export ids sort by time: the
@@ -104,4 +105,27 @@ tar -cf - -C restored . | fly ssh console -a <app> -C "tar -xpf - -C /data/resto
 
 Stop whatever writes there, move the files into place, start it again. Where this artifact says `"consistency": "live"`
 and names `open_databases`, check each SQLite database with `PRAGMA integrity_check` before you trust it.
+
+## 7. The app itself is gone
+
+Its runbook lies in this store: a page of commands from top to bottom, with the app's own ids, sizes and machines filled
+in. Fetch `_runbooks/<app>.md.zst.age`, and say here which app:
+
+```sh open-runbook
+: "${IDENTITY:=identity.txt}" "${APP:=app}"
+age -d -i "$IDENTITY" "$APP.md.zst.age" | zstd -dc > "$APP.md"
+```
+
+It tells you to run commands: make sure that flykeep wrote it. Its last line holds the signature over all lines before
+it, and the public key, which you compare as in step 3.
+
+```sh check-runbook
+sed '$d' "$APP.md" > signed-bytes
+tail -n 1 "$APP.md" | sed 's/.*signature \\([0-9a-f]*\\) .*/\\1/' | xxd -r -p > signature
+printf '302a300506032b6570032100%s' "$(tail -n 1 "$APP.md" | sed 's/.*signed by \\([0-9a-f]*\\),.*/\\1/')" |
+  xxd -r -p > signer.der
+openssl pkeyutl -verify -pubin -keyform DER -inkey signer.der -rawin -in signed-bytes -sigfile signature
+```
+
+It says `Signature Verified Successfully`. Then follow the page.
 """

@@ -17,6 +17,7 @@ from flykeep.domain.lineages import LineagePlan, resolve_lineages, rule_of
 from flykeep.domain.policy import Schedule, TargetRule
 from flykeep.domain.proof import ProofFlaw
 from flykeep.domain.run import Outcome, RunState
+from flykeep.domain.runbook_state import with_stale_runbooks
 from flykeep.domain.target import Lineage
 from flykeep.jobs.alerting import Alerting
 from flykeep.jobs.context import OrgWork
@@ -24,6 +25,7 @@ from flykeep.jobs.describing import Describer
 from flykeep.jobs.facts import FactReader, Reading
 from flykeep.jobs.proofs import ProofBook
 from flykeep.jobs.retention_facts import retention_facts
+from flykeep.jobs.runbook import Runbooks
 from flykeep.jobs.statefile import StateWriter
 from flykeep.jobs.store_notes import lax_stores
 from flykeep.ports.catalog import Catalog
@@ -71,11 +73,15 @@ class CheckJob:
     book: ProofBook | None = None
     prune_schedule: Schedule | None = None
     describer: Describer | None = None
+    runbooks: Runbooks | None = None
 
     async def run(self, work: OrgWork) -> Outcome:
         """Check, record incidents, enqueue messages; the run succeeds whatever the verdicts are."""
         await work.journal.step("read Fly")
-        report = await self.evaluate()
+        report = await self._evaluate()
+        if self.runbooks is not None:
+            await self.runbooks.renew_all(work.journal)
+        report = await self._with_runbooks(report)
         await work.journal.step("judged", targets=len(report.verdicts), findings=len(report.findings))
         await self.alerting.record(report.verdicts, report.org, check_id=work.run.id)
         written = await self.state_writer.write()
@@ -85,6 +91,15 @@ class CheckJob:
 
     async def evaluate(self) -> CheckReport:
         """Read Fly and judge; remembers lineages, snapshots, configurations and verdicts, but opens no incident."""
+        return await self._with_runbooks(await self._evaluate())
+
+    async def _with_runbooks(self, report: CheckReport) -> CheckReport:
+        """The report with what could not be written when it was last tried."""
+        if self.runbooks is None:
+            return report
+        return replace(report, org=with_stale_runbooks(report.org, await self.runbooks.stale()))
+
+    async def _evaluate(self) -> CheckReport:
         flaws = await self.book.read_new() if self.book else ()
         try:
             inventory = await self.facts.fly.inventory()

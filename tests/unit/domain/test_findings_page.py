@@ -17,6 +17,7 @@ from flykeep.domain.policy import CopyRule, JobKind, Schedule, TargetRule
 from flykeep.domain.presets import PRODUCTION
 from flykeep.domain.proof import ProofFlaw
 from flykeep.domain.run import Outcome, Run, RunState, Slot
+from flykeep.domain.runbook_state import StaleRunbook, with_stale_runbooks
 from flykeep.domain.target import ORG_LINEAGE
 from flykeep.testing.contracts.catalog_samples import a_proof
 from tests.unit.domain.builders import DAY, HOUR, NOW, artifact, inventory, lineage, machine, snapshot, volume
@@ -82,6 +83,9 @@ def every_finding() -> list[Finding]:
     found += with_proof_flaws(evaluate_org(whole, now=NOW), flaws, now=NOW).findings
     undescribed = DescriptionState(AppName("my-crocbot"), None, "403", None)
     found += with_undescribed(evaluate_org(whole, now=NOW), (undescribed,), now=NOW).findings
+    found += with_stale_runbooks(
+        evaluate_org(whole, now=NOW), (StaleRunbook(AppName("a"), "offsite", NOW, "403"),)
+    ).findings
     return [*found, notifier_finding("oncall", error="410", since_at=NOW, last_good_at=None)]
 
 

@@ -24,6 +24,7 @@ from flykeep.domain.layout import (
     manifest_key,
     parse_key,
     parse_prefix,
+    runbook_key,
 )
 
 NAMES = st.text(min_size=1).filter(lambda name: not any(0xD800 <= ord(letter) <= 0xDFFF for letter in name))
@@ -81,7 +82,16 @@ def test_every_key_is_made_of_unreserved_url_characters(place: ObjectPlace) -> N
 def test_no_app_can_stand_where_flykeeps_own_objects_stand(app: AppName) -> None:
     prefix = artifact_prefix(app, VolumeName("v"), ExportId("e"), datetime(2026, 1, 1, tzinfo=UTC))
 
-    assert prefix.split("/")[0] not in {STATE_KEY.split("/")[0], "_proofs", RESTORE_KEY}
+    assert prefix.split("/")[0] not in {STATE_KEY.split("/")[0], "_proofs", "_runbooks", RESTORE_KEY}
+
+
+@given(NAMES.map(AppName), st.booleans())
+def test_every_app_has_a_runbook_of_its_own_that_is_no_artifact(app: AppName, is_encrypted: bool) -> None:
+    key = runbook_key(app, is_encrypted=is_encrypted)
+
+    assert re.fullmatch(r"_runbooks/[A-Za-z0-9_~-]+\.md\.zst(\.age)?", key)
+    assert key.endswith(".age") is is_encrypted
+    assert parse_key(key) is None
 
 
 @pytest.mark.parametrize(

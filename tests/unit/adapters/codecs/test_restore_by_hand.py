@@ -14,6 +14,7 @@ import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from flykeep.adapters.codecs.sealing import AgeSealer
 from flykeep.adapters.codecs.signing import Ed25519Signer
 from flykeep.domain.artifact import (
     ArtifactOrigin,
@@ -25,8 +26,10 @@ from flykeep.domain.artifact import (
     TarTotals,
 )
 from flykeep.domain.ids import AppName, ExportId, LineageId, VolumeId, VolumeName
+from flykeep.domain.layout import runbook_key
 from flykeep.domain.manifest import canonical_bytes, to_document
 from flykeep.domain.restore_text import RESTORE_TEXT
+from flykeep.domain.signed_page import signed_page
 
 COMMANDS = dict(re.findall(r"^```sh ([a-z-]+)\n(.*?)^```$", RESTORE_TEXT, re.MULTILINE | re.DOTALL))
 PROGRAMS = ("age", "zstd", "tar", "jq", "openssl", "xxd", "sha256sum")
@@ -184,3 +187,27 @@ def test_the_text_names_the_objects_as_the_layout_does() -> None:
     for name in ("manifest.json", "data.tar.zst.age", "data.tar.zst.age.00001", "index.jsonl.zst.age"):
         assert name in RESTORE_TEXT
     assert set(COMMANDS) >= {"names", "restore", "restore-plain", "check-bytes", "check-signature", "check-tar", "list"}
+    assert runbook_key(AppName("<app>"), is_encrypted=True).replace("~3c", "<").replace("~3e", ">") in RESTORE_TEXT
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_a_runbook_is_opened_and_its_writer_checked(tmp_path: Path, spoiled: bool) -> None:
+    identity, text = pyrage.x25519.Identity.generate(), "# How to bring `my-crocbot` back by hand\n"
+    (tmp_path / "key.txt").write_text(f"{identity}\n")
+    page = signed_page(text, signature_hex=SIGNER.sign(text.encode()), signer_hex=SIGNER.public_hex)
+    page = page.replace(b"by hand", b"by me") if spoiled else page
+    sealed = AgeSealer().seal(page, recipients=(str(identity.to_public()),))
+    (tmp_path / "my-crocbot.md.zst.age").write_bytes(sealed)
+
+    done = subprocess.run(
+        ["sh", "-ec", COMMANDS["open-runbook"] + COMMANDS["check-runbook"]],
+        cwd=tmp_path,
+        env=os.environ | {"IDENTITY": "key.txt", "APP": "my-crocbot"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (tmp_path / "my-crocbot.md").read_bytes() == page
+    assert (done.returncode == 0) is not spoiled
+    assert ("Signature Verified Successfully" in done.stdout) is not spoiled
