@@ -18,6 +18,7 @@ from flykeep.bootstrap.caring import volume_care
 from flykeep.bootstrap.choosing import inspecting
 from flykeep.bootstrap.ground import Ground, lay_ground
 from flykeep.bootstrap.importing import importing
+from flykeep.bootstrap.recovering import recovering
 from flykeep.bootstrap.watching import checking, doctor, notifiers, proof_book, recipients, runbooks
 from flykeep.bootstrap.workers import drilling, scratch_sweep, snapshot_source
 from flykeep.domain.policy import JobKind
@@ -34,6 +35,7 @@ from flykeep.jobs.locating import Located
 from flykeep.jobs.prune import PruneJob
 from flykeep.jobs.rebuild import RebuildJob
 from flykeep.jobs.reconcile import ReconcileJob
+from flykeep.jobs.recover import RecoverJob
 from flykeep.jobs.retire import RetireJob
 from flykeep.jobs.runbook import Runbooks, WithRunbook
 from flykeep.jobs.runner import Jobs, OrgJob, Runner, TargetJob
@@ -76,6 +78,7 @@ class Application:
     get: GetJob
     rebuild: RebuildJob
     runbooks: Runbooks
+    recover: RecoverJob
     doctor: Doctor
     import_planner: ImportPlanner
     candidates: CandidateReader
@@ -130,7 +133,7 @@ def _assemble(ground: Ground) -> Application:
     verify, get = reading(ground)
     sweeps = (scratch_sweep(ground), uploads(ground), bringing.sweep, prune.remover, rooms)
     reconcile = ReconcileJob(catalog, ground.owners, clock, ground.plain_stores, ground.settler, *sweeps)
-    snapshot = SnapshotJob(ground.fly, catalog, clock)
+    snapshot, recover = SnapshotJob(ground.fly, catalog, clock), recovering(ground)
     kinds: dict[JobKind, TargetJob] = {
         JobKind.SNAPSHOT: snapshot,
         JobKind.EXPORT: WithRunbook(_exporting(ground, snapshot), pages),
@@ -140,7 +143,7 @@ def _assemble(ground: Ground) -> Application:
     located = {kind: Located(job, ground.fly, check.refresh_lineages) for kind, job in kinds.items()}
     jobs = Jobs(
         for_target=located | {JobKind.DRILL: drill},  # an artifact's drill asks nothing of Fly
-        for_org=_for_org(check, reconcile, prune, retire, verify, settings),
+        for_org=_for_org(check, reconcile, prune, retire, verify, settings) | {JobKind.RECOVER: recover},
     )
     runner = Runner(catalog, clock, settings.targets, jobs)
     return Application(
@@ -166,6 +169,7 @@ def _assemble(ground: Ground) -> Application:
         get=get,
         rebuild=rebuilding(ground),
         runbooks=pages,
+        recover=recover,
         candidates=CandidateReader(ground.fly, catalog, clock, settings.targets),
         inspect=inspecting(ground, check),
     )

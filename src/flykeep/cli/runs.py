@@ -14,7 +14,7 @@ from flykeep.domain.documents import plain
 from flykeep.domain.errors import NotFoundError
 from flykeep.domain.ids import RunId
 from flykeep.domain.run import Run
-from flykeep.domain.target import ORG_LINEAGE, STORES_LINEAGE
+from flykeep.domain.target import work_label
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
@@ -60,7 +60,6 @@ async def _list(application: Application, options: Common, limit: int) -> int:
     async with application.catalog.transaction() as tx:
         found = await tx.runs(limit=limit)
         labels = {lineage.id: lineage.label for lineage in await tx.lineages(include_retired=True)}
-    everything = {ORG_LINEAGE: "organization", STORES_LINEAGE: "all stores"}
     if options.is_json:
         documents = [run_document(run) | {"target": labels.get(run.lineage_id), "slot": run.slot.key} for run in found]
         print_document({"runs": plain(documents)})
@@ -69,7 +68,7 @@ async def _list(application: Application, options: Common, limit: int) -> int:
         (
             run.id,
             run.kind.value,
-            (everything | labels).get(run.lineage_id, "?"),
+            labels.get(run.lineage_id) or work_label(run.lineage_id) or "?",
             run.slot.key.split(":")[0] if run.slot.scheduled_at is None else run.slot.key,
             run.state.value,
             _took(run),

@@ -53,6 +53,11 @@ class DescribedMachine:
         mounts = json.loads(self.config_json).get("mounts") or []
         return tuple(VolumeId(str(each["volume"])) for each in mounts if isinstance(each, dict) and each.get("volume"))
 
+    @property
+    def standbys(self) -> tuple[MachineId, ...]:
+        """The machines it takes the place of when they fail."""
+        return tuple(MachineId(str(each)) for each in json.loads(self.config_json).get("standbys") or [])
+
 
 @dataclass(frozen=True, slots=True)
 class DescribedVolume:

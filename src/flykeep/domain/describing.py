@@ -20,7 +20,7 @@ from flykeep.domain.app_description import (
 )
 from flykeep.domain.compliance_org import OrgCompliance
 from flykeep.domain.findings import Finding, FindingCode, Severity
-from flykeep.domain.fly import App, Inventory, Machine, Volume
+from flykeep.domain.fly import GONE_MACHINE_STATES, App, Inventory, Machine, Volume
 from flykeep.domain.ids import AppName
 from flykeep.domain.scratch import MACHINE_PREFIX, is_temporary
 from flykeep.domain.subjects import app_subject
@@ -29,7 +29,6 @@ READ_AGAIN_AFTER = timedelta(hours=6)
 """Secrets, addresses and certificates change without a trace in the inventory."""
 FOUND_AFTER = timedelta(days=2)
 _T = TypeVar("_T")
-_GONE = frozenset({"destroying", "destroyed", "replaced", "migrated"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def _described_machines(
 
 
 def _machines(machines: Iterable[Machine]) -> list[Machine]:
-    return [one for one in machines if one.state not in _GONE and not one.name.startswith(MACHINE_PREFIX)]
+    return [one for one in machines if one.state not in GONE_MACHINE_STATES and not one.name.startswith(MACHINE_PREFIX)]
 
 
 def _described_machine(machine: Machine) -> DescribedMachine | None:

@@ -58,6 +58,10 @@ class Mount:
     path: str
 
 
+# Machines in these states are on their way out or were put elsewhere; listings may still hold them.
+GONE_MACHINE_STATES = frozenset({"destroying", "destroyed", "replaced", "migrated"})
+
+
 @dataclass(frozen=True, slots=True)
 class MachineCheck:
     """One health check of a machine as Fly last saw it; `status` is passing, warning or critical."""

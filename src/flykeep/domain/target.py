@@ -14,6 +14,25 @@ ORG_LINEAGE = LineageId("org")
 STORES_LINEAGE = LineageId("stores")
 """The lineage of work on all stores that takes long: verifications. Checks go on meanwhile."""
 
+_RECOVERY = "recover:"
+
+
+def recovery_lineage(app: AppName) -> LineageId:
+    """The lineage of the work that rebuilds a lost app: it may have many targets, or none that is known here."""
+    return LineageId(f"{_RECOVERY}{app}")
+
+
+def is_org_wide(lineage_id: LineageId) -> bool:
+    """Whether this lineage is no target's."""
+    return lineage_id in {ORG_LINEAGE, STORES_LINEAGE} or lineage_id.startswith(_RECOVERY)
+
+
+def work_label(lineage_id: LineageId) -> str | None:
+    """How people know work that is no target's; None for a target's."""
+    if lineage_id.startswith(_RECOVERY):
+        return f"app {lineage_id.removeprefix(_RECOVERY)}"
+    return {ORG_LINEAGE: "organization", STORES_LINEAGE: "all stores"}.get(lineage_id)
+
 
 @dataclass(frozen=True, slots=True)
 class TargetRef:

@@ -14,7 +14,7 @@ from flykeep.domain.defects import kind_of, places_of
 from flykeep.domain.errors import FlykeepError, InternalError, RefusalError, StateError, TargetNotFoundError
 from flykeep.domain.policy import JobKind, TargetRule, rule_for
 from flykeep.domain.run import Failure, Outcome, Run, RunState, Step
-from flykeep.domain.target import ORG_LINEAGE, STORES_LINEAGE, Lineage
+from flykeep.domain.target import Lineage, is_org_wide
 from flykeep.jobs.context import Journal, OrgWork, TargetWork
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock
@@ -89,7 +89,7 @@ class Runner:
 
     async def _dispatch(self, run: Run, watcher: Watcher) -> Outcome:
         journal = Journal(run, self.catalog, self.clock, on_step=watcher.on_step)
-        if run.lineage_id in {ORG_LINEAGE, STORES_LINEAGE}:
+        if is_org_wide(run.lineage_id):
             return await self.jobs.for_org[run.kind].run(OrgWork(run, journal))
         lineage = await self._lineage(run)
         rule = rule_for(self.rules, app=lineage.app, volume_name=lineage.volume_name, machine=lineage.machine_name)
