@@ -39,13 +39,17 @@ class ProductionVolume:
 
 @dataclass(frozen=True, slots=True)
 class ProductionMachine:
-    """A machine as it was saved; `config_json` is the whole configuration with its mount set, sent as it is."""
+    """A machine as it was saved; `config_json` is the whole configuration with its mount set, sent as it is.
+
+    `is_cordoned` keeps it out of the proxy's routing from its first instant, until it is uncordoned.
+    """
 
     app: AppName
     name: str
     region: str
     config_json: str = field(repr=False)
     is_launched: bool = False
+    is_cordoned: bool = False
     min_secrets_version: int | None = None
 
 

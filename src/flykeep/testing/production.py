@@ -199,7 +199,7 @@ class MemoryProduction(MemoryPlatform):
         server = Server(MachineId(self.new("m")), spec.app, spec.name, spec.region, config)
         if server.volume_id is not None:
             self.claim(self.disk(spec.app, server.volume_id), server)
-        server.failing_checks = set(self.failing_checks)
+        server.failing_checks, server.is_cordoned = set(self.failing_checks), spec.is_cordoned
         self.servers[server.id] = server
         if spec.is_launched:
             self.begin(server)

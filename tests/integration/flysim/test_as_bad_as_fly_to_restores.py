@@ -155,3 +155,11 @@ async def test_health_checks_pass_a_little_later_and_fail_where_a_fault_says_so(
         body = {"config": {"image": "a"} | {"checks": CHECKS}, "skip_launch": True}
         made = (await fly.http.post(f"{BASE}/machines", json=body)).json()
         assert fly.sim.world.machines[made["id"]].failing_checks == {"alive"}
+
+
+async def test_a_machine_may_be_out_of_routing_from_its_first_instant_and_is_put_into_it_later(fly: Rig) -> None:
+    body = {"config": {"image": "alpine"}, "skip_launch": True, "skip_service_registration": True}
+    made = (await fly.http.post(f"{BASE}/machines", json=body)).json()
+    assert made["cordoned"] is True
+    await fly.http.post(f"{BASE}/machines/{made['id']}/uncordon")
+    assert fly.sim.world.machines[made["id"]].is_cordoned is False

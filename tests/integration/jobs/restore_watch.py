@@ -43,7 +43,8 @@ class Watch:
         return [
             one
             for one in self.fly.servers.values()
-            if one.state != "destroyed"
+            if one.app == self.fly.disks[self.spoiled].volume.app
+            and one.state != "destroyed"
             and one.volume_id is not None
             and self.fly.disks[one.volume_id].volume.name == self.launch.source
             and one.metadata.get(GROUP_KEY) != WORKERS
@@ -66,10 +67,11 @@ class Watch:
         return disk is not None and not disk.volume.is_leaving and disk.volume.attached_machine_id == server.id
 
     def _of_launch(self) -> Iterator[str]:
-        volumes = tuple(disk.volume for disk in self.fly.disks.values())
+        app = self.fly.disks[self.spoiled].volume.app
+        volumes = tuple(disk.volume for disk in self.fly.disks.values() if disk.volume.app == app)
         if scale_up(volumes, self.launch) == self.spoiled:
             yield "`fly scale` would take the spoiled volume"
-        found = deploy([one.facts() for one in self.fly.servers.values()], volumes, self.launch)
+        found = deploy([one.facts() for one in self.fly.servers.values() if one.app == app], volumes, self.launch)
         if self.spoiled in found.taken:
             yield "`fly deploy` would take the spoiled volume"
         if found.is_first:

@@ -222,5 +222,7 @@ def _machine_body(spec: ProductionMachine) -> Mapping[str, object]:
         "config": sendable(spec.config_json),
         "skip_launch": not spec.is_launched,
     }
+    if spec.is_cordoned:
+        body["skip_service_registration"] = True  # as flyctl makes the machines of a bluegreen deploy
     version = spec.min_secrets_version
     return body | ({"min_secrets_version": version} if version is not None else {})

@@ -266,8 +266,8 @@ async def _second(
     made = await _usable(fly, await fly.make_volume(_volume(known, await fly.volume(known.app, known.volume_id))))
     config = _config(old)
     config["mounts"][0]["volume"] = made.id
-    spec = ProductionMachine(known.app, name, made.region, json.dumps(config), is_launched=is_launched)
-    return await fly.make_machine(spec), made
+    spec = ProductionMachine(known.app, name, made.region, json.dumps(config), is_cordoned=True)
+    return await fly.make_machine(replace(spec, is_launched=is_launched)), made
 
 
 def _volume(known: KnownProduction, old: Volume) -> ProductionVolume:

@@ -66,6 +66,7 @@ class Machines:
             hidden_gets=world.scenario.new_machine_hidden_gets,
         )
         machine.is_without_secrets = _is_without_secrets(body)
+        machine.is_cordoned = bool(body.get("skip_service_registration"))
         if _strikes(fault, FaultKind.CHECKS_FAIL):
             machine.failing_checks.update(config.get("checks") or {})
         machine.versions.append((machine.version, config))

@@ -15,7 +15,7 @@ from tests.unit.adapters.fly.wired import APP, FLAPS, MACHINE, MACHINE_URL, Wire
 
 NONCE = "0123456789abcdef"
 LEASE = Lease(APP, MACHINE, NONCE)
-SPEC = ProductionMachine(AppName(APP), "quiet-river-1", "iad", '{"image":"a"}', min_secrets_version=4)
+SPEC = ProductionMachine(AppName(APP), "quiet-river-1", "iad", '{"image":"a"}', min_secrets_version=4, is_cordoned=True)
 VOLUME_SPEC = ProductionVolume(AppName(APP), "crocbot_data", "iad", 2, None, None, None, None)
 
 
@@ -61,6 +61,7 @@ async def test_the_holder_shows_its_lease_and_a_machine_is_made_from_the_saved_c
         "region": "iad",
         "config": {"image": "a"},
         "skip_launch": True,
+        "skip_service_registration": True,
         "min_secrets_version": 4,
     }
 
