@@ -19,6 +19,7 @@ from flykeep.bootstrap.choosing import inspecting
 from flykeep.bootstrap.ground import Ground, lay_ground
 from flykeep.bootstrap.importing import importing
 from flykeep.bootstrap.recovering import recovering
+from flykeep.bootstrap.restore_copy import copying
 from flykeep.bootstrap.watching import checking, doctor, notifiers, proof_book, recipients, runbooks
 from flykeep.bootstrap.workers import drilling, scratch_sweep, snapshot_source
 from flykeep.domain.policy import JobKind
@@ -36,6 +37,7 @@ from flykeep.jobs.prune import PruneJob
 from flykeep.jobs.rebuild import RebuildJob
 from flykeep.jobs.reconcile import ReconcileJob
 from flykeep.jobs.recover import RecoverJob
+from flykeep.jobs.restore_copy import CopyJob
 from flykeep.jobs.retire import RetireJob
 from flykeep.jobs.runbook import Runbooks, WithRunbook
 from flykeep.jobs.runner import Jobs, OrgJob, Runner, TargetJob
@@ -81,6 +83,7 @@ class Application:
     recover: RecoverJob
     doctor: Doctor
     import_planner: ImportPlanner
+    copies: CopyJob
     candidates: CandidateReader
     inspect: InspectJob
 
@@ -131,7 +134,8 @@ def _assemble(ground: Ground) -> Application:
     drill, rooms = drilling(ground, book, check)
     prune, retire = endings(ground)
     verify, get = reading(ground)
-    sweeps = (scratch_sweep(ground), uploads(ground), bringing.sweep, prune.remover, rooms)
+    copies = copying(ground)
+    sweeps = (scratch_sweep(ground), uploads(ground), bringing.sweep, prune.remover, rooms, copies.remover)
     reconcile = ReconcileJob(catalog, ground.owners, clock, ground.plain_stores, ground.settler, *sweeps)
     snapshot, recover = SnapshotJob(ground.fly, catalog, clock), recovering(ground)
     kinds: dict[JobKind, TargetJob] = {
@@ -142,7 +146,7 @@ def _assemble(ground: Ground) -> Application:
     }
     located = {kind: Located(job, ground.fly, check.refresh_lineages) for kind, job in kinds.items()}
     jobs = Jobs(
-        for_target=located | {JobKind.DRILL: drill},  # an artifact's drill asks nothing of Fly
+        for_target=located | {JobKind.DRILL: drill, JobKind.RESTORE: copies},  # a backup is enough for these two
         for_org=_for_org(check, reconcile, prune, retire, verify, settings) | {JobKind.RECOVER: recover},
     )
     runner = Runner(catalog, clock, settings.targets, jobs)
@@ -170,6 +174,7 @@ def _assemble(ground: Ground) -> Application:
         rebuild=rebuilding(ground),
         runbooks=pages,
         recover=recover,
+        copies=copies,
         candidates=CandidateReader(ground.fly, catalog, clock, settings.targets),
         inspect=inspecting(ground, check),
     )

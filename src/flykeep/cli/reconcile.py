@@ -59,6 +59,8 @@ def _lines(report: ReconcileReport) -> Iterator[str]:
         yield f"{scratch.app}: {scratch.action}: {', '.join(scratch.names)}"
     for room in report.rooms:
         yield f"directory of drill {room.run_id}: {room.action}"
+    for copy in report.copies:
+        yield f"{copy.app}: copy {copy.volume} of run {copy.run_id}: {copy.action}"
     for upload in report.uploads:
         yield f"{upload.store}: unfinished upload {upload.key}: {upload.action}"
     for left_import in report.imports:

@@ -59,8 +59,9 @@ class RunRequest:
 
     `file` is an archive on the disk of the process that executes the run; `ending` and `of_run` end an earlier import
     or restore. `lineage_id` is the one target that a run of the whole organization is for; `actor` is who asked. A
-    restore's source is `snapshot_id` or `export_id`, chosen before the run is submitted. A
-    clean's `paths` are its rules as the person saw them.
+    restore's source is `snapshot_id` or `export_id`, chosen before the run is submitted; one with `to_app` is a copy
+    into another app, with the machine's configuration or without, its machine launched or not. A clean's `paths` are
+    its rules as the person saw them.
     """
 
     reason: str | None = None
@@ -84,6 +85,8 @@ class RunRequest:
     volume_act: str | None = None
     is_snapshot_first: bool = False
     is_automatic_on: bool | None = None
+    is_with_config: bool = False
+    is_launching: bool = False
 
 
 @dataclass(frozen=True, slots=True)

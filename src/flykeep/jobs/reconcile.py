@@ -14,6 +14,7 @@ from flykeep.domain.ids import RunId
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Outcome, Run, RunState, Step
 from flykeep.jobs.context import OrgWork
+from flykeep.jobs.copy_removal import CopyLeftover, CopyRemover
 from flykeep.jobs.drill_sweep import DrillSweep, RoomLeftover
 from flykeep.jobs.import_sweep import ImportLeftover, ImportSweep
 from flykeep.jobs.orphans import close_orphan, orphans_of
@@ -60,11 +61,12 @@ class ReconcileReport:
     imports: tuple[ImportLeftover, ...] = ()
     removals: tuple[UnendedRemoval, ...] = ()
     rooms: tuple[RoomLeftover, ...] = ()
+    copies: tuple[CopyLeftover, ...] = ()
 
     @property
     def is_anything_found(self) -> bool:
         found = (self.interrupted, self.leftovers, self.scratch, self.uploads, self.imports, self.removals, self.rooms)
-        return any(found)
+        return any((*found, self.copies))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class ReconcileJob:
     imports: ImportSweep | None = None
     remover: Remover | None = None
     rooms: DrillSweep | None = None
+    copies: CopyRemover | None = None
 
     async def run(self, work: OrgWork) -> Outcome:
         report = await self.reconcile(is_applied=True, is_thorough=False)
@@ -92,6 +95,7 @@ class ReconcileJob:
                 scratch=", ".join(f"{left.action}: {' '.join(left.names)}" for left in report.scratch) or None,
                 imports=", ".join(f"{left.run_id}: {left.action}" for left in report.imports) or None,
                 rooms=", ".join(f"{left.action}: {left.run_id}" for left in report.rooms) or None,
+                copies=", ".join(f"{left.action}: {left.app} {left.volume}" for left in report.copies) or None,
                 uploads=", ".join(f"{left.action}: {left.store} {left.key}" for left in report.uploads) or None,
                 removals=", ".join(f"{left.action}: {left.store} {left.export_id}" for left in report.removals) or None,
             )
@@ -117,7 +121,8 @@ class ReconcileJob:
         imports = await self.imports.sweep(dead, is_applied=is_applied) if self.imports else ()
         ids = tuple(run.id for run in dead)
         rooms = await self.rooms.sweep(ids, is_applied=is_applied) if self.rooms else ()
-        looked = (uploads.leftovers, uploads.unswept, imports, removals, rooms)
+        copies = await self.copies.sweep(ids, is_applied=is_applied) if self.copies else ()
+        looked = (uploads.leftovers, uploads.unswept, imports, removals, rooms, copies)
         return ReconcileReport(ids, tuple(leftovers), is_applied, scratch, *looked)
 
     async def _sweep_uploads(self, dead: Sequence[Run], *, is_applied: bool, is_thorough: bool) -> UploadReport:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from flykeep.domain.errors import FlyCapacityError, FlyError, FlyUnavailableError, RefusalError
@@ -127,7 +127,7 @@ class Visitor:
                 f"the worker machine did not start within {self.limits.start}",
                 facts={"app": volume.app, "machine": machine.id},
             )
-        return machine
+        return replace(machine, state="started")
 
     async def _is_free(self, journal: Journal, volume: Volume) -> bool:
         """Whether Fly says so in time; journalled, for what failed before must not be hidden by this."""
