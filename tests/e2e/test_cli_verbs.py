@@ -124,6 +124,7 @@ async def with_the_volume(told: Story) -> None:
 
 async def afterwards(told: Story) -> None:
     await with_the_volume(told)
+    await told.tell("checkpoint", "checkpoint", STALE, "--skip-export")
     run_id = (await told.tell("snapshot", "snapshot", STALE))["run_id"]
     await asyncio.gather(
         told.tell("snapshots", "snapshots", STALE), told.tell("runs", "runs"), told.tell("run", "runs", run_id)
@@ -269,6 +270,13 @@ class TestArtifacts:
         assert (story.code("get again"), story["get again"]["error"]["code"]) == (4, "refused.guard")
 
 
+class TestCheckpoint:
+    async def test_go_is_exit_0_with_the_way_back(self, story: Story) -> None:
+        assert (story.code("checkpoint"), story["checkpoint"]["is_go"]) == (0, True)
+        result = story["checkpoint"]["result"]
+        assert result["way_back"] == f"flykeep restore {STALE} --snapshot {result['snapshot_id']}"
+
+
 class TestInspection:
     async def test_the_live_volume_is_looked_at_beside_the_newest_artifact(self, story: Story) -> None:
         found = story["inspect"]
@@ -327,6 +335,8 @@ class TestActing:
 
     async def test_runs_tell_their_steps(self, story: Story) -> None:
         assert {run["kind"] for run in story["runs"]["runs"]} == {"snapshot", "export", "drill", "import", "volume"}
+        kinds = {"snapshot", "export", "drill", "import", "checkpoint"}
+        assert {run["kind"] for run in story["runs"]["runs"]} == kinds
         assert "request snapshot" in [step["name"] for step in story["run"]["steps"]]
 
     async def test_incidents_are_acknowledged_and_muted(self, story: Story) -> None:

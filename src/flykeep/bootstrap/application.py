@@ -26,6 +26,7 @@ from flykeep.domain.policy import JobKind
 from flykeep.jobs.alerting import Alerting
 from flykeep.jobs.candidates import CandidateReader
 from flykeep.jobs.check import CheckJob
+from flykeep.jobs.checkpoint import CheckpointJob
 from flykeep.jobs.delivery import Outbox
 from flykeep.jobs.doctor import Doctor
 from flykeep.jobs.export import BoundStore, ExportJob, ExportSettings
@@ -138,9 +139,11 @@ def _assemble(ground: Ground) -> Application:
     sweeps = (scratch_sweep(ground), uploads(ground), bringing.sweep, prune.remover, rooms, copies.remover)
     reconcile = ReconcileJob(catalog, ground.owners, clock, ground.plain_stores, ground.settler, *sweeps)
     snapshot, recover = SnapshotJob(ground.fly, catalog, clock), recovering(ground)
+    exporting = WithRunbook(_exporting(ground, snapshot), pages)
     kinds: dict[JobKind, TargetJob] = {
         JobKind.SNAPSHOT: snapshot,
-        JobKind.EXPORT: WithRunbook(_exporting(ground, snapshot), pages),
+        JobKind.EXPORT: exporting,
+        JobKind.CHECKPOINT: CheckpointJob(snapshot, exporting, verify, catalog),
         JobKind.IMPORT: bringing.job,
         JobKind.VOLUME: volume_care(ground, snapshot),
     }

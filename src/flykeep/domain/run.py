@@ -61,7 +61,7 @@ class RunRequest:
     or restore. `lineage_id` is the one target that a run of the whole organization is for; `actor` is who asked. A
     restore's source is `snapshot_id` or `export_id`, chosen before the run is submitted; one with `to_app` is a copy
     into another app, with the machine's configuration or without, its machine launched or not. A clean's `paths` are
-    its rules as the person saw them.
+    its rules as the person saw them. `is_export_skipped` and `is_degraded_accepted` are what a checkpoint does without.
     """
 
     reason: str | None = None
@@ -87,6 +87,8 @@ class RunRequest:
     is_automatic_on: bool | None = None
     is_with_config: bool = False
     is_launching: bool = False
+    is_export_skipped: bool = False
+    is_degraded_accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

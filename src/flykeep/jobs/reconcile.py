@@ -21,7 +21,7 @@ from flykeep.jobs.orphans import close_orphan, orphans_of
 from flykeep.jobs.removal import Remover, UnendedRemoval
 from flykeep.jobs.scratch_steps import may_still_write
 from flykeep.jobs.scratch_sweep import ScratchLeftover, ScratchSweep
-from flykeep.jobs.settle import SETTLED, ExportIntent, Settler, unsettled
+from flykeep.jobs.settle import EXPORTING, SETTLED, ExportIntent, Settler, unsettled
 from flykeep.jobs.upload_sweep import Unswept, UploadLeftover, UploadReport, UploadSweep
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock
@@ -156,8 +156,8 @@ class ReconcileJob:
         now = self.clock.now()
         intents: list[tuple[RunId, ExportIntent]] = []
         async with self.catalog.transaction() as tx:
-            ended = await tx.runs(kind=JobKind.EXPORT, is_open=False, limit=1000)
-            exports = {run.id: run for run in [*_recent(ended, now), *dead] if run.kind is JobKind.EXPORT}
+            ended = [run for kind in EXPORTING for run in await tx.runs(kind=kind, is_open=False, limit=1000)]
+            exports = {run.id: run for run in [*_recent(ended, now), *dead] if run.kind in EXPORTING}
             for run_id in exports:
                 intents.extend((run_id, intent) for intent in unsettled(await tx.steps(run_id)))
         return intents

@@ -10,11 +10,15 @@ from flykeep.domain import layout, manifest
 from flykeep.domain.artifact import Artifact, SignedManifest
 from flykeep.domain.errors import SignatureError, StoreNotFoundError
 from flykeep.domain.ids import ExportId
+from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Step
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock
 from flykeep.ports.crypto import Signer
 from flykeep.ports.store import Store
+
+EXPORTING = (JobKind.EXPORT, JobKind.CHECKPOINT)
+"""The kinds of runs that make artifacts."""
 
 BEGUN = "export"
 COMMITTED = "committed"

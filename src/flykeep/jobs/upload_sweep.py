@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 
 from flykeep.domain.errors import StoreError
 from flykeep.domain.ids import RunId
-from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Run, RunState
-from flykeep.jobs.settle import export_intents
+from flykeep.jobs.settle import EXPORTING, export_intents
 from flykeep.ports.bucket import Buckets, Upload
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock
@@ -65,7 +64,7 @@ class UploadSweep:
         """
         async with self.catalog.transaction() as tx:
             swept = await tx.note(SWEPT_NOTE)
-            ended = await tx.runs(kind=JobKind.EXPORT, is_open=False)
+            ended = [run for kind in EXPORTING for run in await tx.runs(kind=kind, is_open=False)]
         now_s = self.clock.now().timestamp()
         if swept is None or now_s - float(swept) >= _SWEPT_EVERY.total_seconds():
             return True
@@ -105,7 +104,7 @@ class UploadSweep:
         """
         owners: dict[Upload, Run | None] = dict.fromkeys(uploads)
         async with self.catalog.transaction() as tx:
-            for run in await tx.runs(kind=JobKind.EXPORT, limit=_RUNS_AT_MOST):
+            for run in [run for kind in EXPORTING for run in await tx.runs(kind=kind, limit=_RUNS_AT_MOST)]:
                 if None not in owners.values():
                     break
                 prefixes = [f"{one.prefix}/" for one in export_intents(await tx.steps(run.id)) if one.store == store]
