@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from flykeep.domain import layout
@@ -42,15 +42,21 @@ class Runbooks:
     signer: Signer
     recipients: tuple[str, ...]
 
-    async def page(self, app: AppName, *, home: str | None = None) -> str | None:
-        """The page as it would be written now, `home` being its store; None for an app that was never described."""
+    async def page(
+        self, app: AppName, *, home: str | None = None, name: AppName | None = None, org: str | None = None
+    ) -> str | None:
+        """The page as it would be written now; None for an app that was never described.
+
+        `home` is the store that it lies in. `name` and `org` are for an app that shall be built under others.
+        """
         async with self.catalog.transaction() as tx:
             saved = await tx.description(app)
             if saved is None or saved.description is None:
                 return None
             histories = await self._histories(tx, saved.description)
         doors = sorted((door_of(bound.order) for bound in self.stores.values()), key=lambda door: door.name != home)
-        return runbook(RunbookFacts(saved.description, histories, tuple(doors)))
+        described = replace(saved.description, app=name or app, org=org or saved.description.org)
+        return runbook(RunbookFacts(described, histories, tuple(doors)))
 
     async def renew(self, apps: Iterable[AppName], journal: Journal) -> None:
         """Write every page that a store does not hold as it is now; a failure is journalled and remembered.
