@@ -383,6 +383,7 @@ class TestText:
             (("runs",), "succeeded"),
             (("incidents", "--all"), "next: "),
             (("inspect", STALE), "no artifact to compare with: make one with `flykeep export wiki/wiki_data`"),
+            (("recover", "wiki", "--runbook"), "# How to bring `wiki` back by hand\n"),
             (("doctor", "--store", "offsite"), "ok   store offsite: create: an object was stored"),
             (("reconcile",), "nothing to reconcile"),
             (("notify", "test"), "hook: accepted"),

@@ -13,6 +13,7 @@ from flykeep.cli.acting import act_on, report
 from flykeep.cli.asking import confirm, person
 from flykeep.cli.context import Common, console, print_document, with_application
 from flykeep.cli.identity import IdentityFile, identity_text
+from flykeep.cli.recover_runbook import Wanted, print_runbook
 from flykeep.domain.documents import Plain, plain
 from flykeep.domain.errors import ConfigError, RefusalError
 from flykeep.domain.ids import AppName
@@ -46,12 +47,21 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--no-machines", help="Leave the machines to a `fly deploy` afterwards.")
         ] = False,
         plan: Annotated[bool, typer.Option("--plan", help="Show what would be done, and stop.")] = False,
+        runbook: Annotated[
+            bool, typer.Option("--runbook", help="Print how to do it by hand, without flykeep, and stop.")
+        ] = False,
         yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
         reason: Annotated[str | None, typer.Option(help="Why it is done; kept with the run.")] = None,
     ) -> None:
         """Rebuild a lost app from what is kept of it; given again, it goes on where it was interrupted."""
 
+        if runbook and (plan or secrets or no_machines):
+            raise typer.BadParameter("--runbook goes with --as, --org and --identity only")
+
         async def action(application: Application, options: Common) -> int:
+            if runbook:
+                wanted = Wanted(AppName(lost), AppName(name or lost), org, identity_text(identity))
+                return await print_runbook(application, options, wanted)
             inputs = _inputs(application, lost, name, org, secrets, identity, is_bare=no_machines)
             return await _recover(application, options, inputs, is_plan=plan, is_agreed=yes, reason=reason)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,23 +15,26 @@ if TYPE_CHECKING:
     from flykeep.bootstrap import Application
 
 
-async def print_runbook(
-    application: Application,
-    options: Common,
-    app: AppName,
-    *,
-    name: AppName | None = None,
-    org: str | None = None,
-    identity: str | None = None,
-) -> int:
-    """Print the page as it would be written now, for an app to be built under another name where one is given.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whose page it shall be, and under which name the app is to be built; `org` None means its own."""
+
+    app: AppName
+    name: AppName
+    org: str | None = None
+    identity: str | None = field(default=None, repr=False)
+
+
+async def print_runbook(application: Application, options: Common, wanted: Wanted) -> int:
+    """Print the page as it would be written now.
 
     Where the catalog does not know the app, it is read back from the stores first. Raises NotFoundError.
     """
-    page = await application.runbooks.page(app, name=name, org=org)
+    app, asked = wanted.app, application.runbooks
+    page = await asked.page(app, name=wanted.name, org=wanted.org)
     if page is None:
-        report = await application.rebuild.rebuild(application.stores, identity=identity)
-        page = await application.runbooks.page(app, name=name, org=org)
+        report = await application.rebuild.rebuild(application.stores, identity=wanted.identity)
+        page = await asked.page(app, name=wanted.name, org=wanted.org)
         if page is None:
             states = ", ".join(f"{store.store}: {store.failure or store.state}" for store in report.stores)
             raise NotFoundError(
@@ -38,7 +42,7 @@ async def print_runbook(
                 hint="Name the key with --identity; without it what the stores hold of apps stays closed.",
             )
     if options.is_json:
-        print_document({"app": app, "name": name or app, "runbook": page})
+        print_document({"app": app, "name": wanted.name, "runbook": page})
     else:
         typer.echo(page, nl=False)
     return 0

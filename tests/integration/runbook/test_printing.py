@@ -13,7 +13,7 @@ import pytest
 from flykeep.adapters.codecs.sealing import AgeOpener
 from flykeep.bootstrap import open_application
 from flykeep.cli.context import Common
-from flykeep.cli.recover_runbook import print_runbook
+from flykeep.cli.recover_runbook import Wanted, print_runbook
 from flykeep.domain.errors import NotFoundError
 from flykeep.domain.ids import AppName
 from flykeep.domain.page import command_blocks
@@ -24,6 +24,7 @@ from tests.flykit import Kit, flykeep
 from tests.integration.scratch.home import SHOP, Home, QuickClock, ended_well
 
 APP = AppName("shop")
+WANTED = Wanted(APP, APP)
 PLAIN, JSON = Common(None, is_json=False, is_verbose=False), Common(None, is_json=True, is_verbose=False)
 
 
@@ -49,10 +50,11 @@ async def test_the_page_is_the_stored_one_also_with_an_empty_database(
             ended_well(await here.run(JobKind.CHECK))
             ended_well(await here.export(source="ssh"))
             capsys.readouterr()
-            assert await print_runbook(here.application, PLAIN, APP) == 0
+            assert await print_runbook(here.application, PLAIN, WANTED) == 0
             assert capsys.readouterr().out == stored(kit, identity)
-            assert await print_runbook(here.application, JSON, APP, name=AppName("shop-2"), org="acme") == 0
+            assert await print_runbook(here.application, JSON, Wanted(APP, AppName("shop-2"), "acme")) == 0
             document = json.loads(capsys.readouterr().out)
+            assert list(document) == ["schema", "app", "name", "runbook"]
             assert (document["app"], document["name"]) == ("shop", "shop-2")
             assert command_blocks(document["runbook"])["app"] == "fly apps create shop-2 --org acme\n"
 
@@ -60,6 +62,6 @@ async def test_the_page_is_the_stored_one_also_with_an_empty_database(
             path.unlink()
         async with opened(kit) as here:
             with pytest.raises(NotFoundError, match="offsite: not opened"):
-                await print_runbook(here.application, PLAIN, APP)
-            assert await print_runbook(here.application, PLAIN, APP, identity=identity) == 0
+                await print_runbook(here.application, PLAIN, WANTED)
+            assert await print_runbook(here.application, PLAIN, replace(WANTED, identity=identity)) == 0
             assert capsys.readouterr().out == stored(kit, identity)
