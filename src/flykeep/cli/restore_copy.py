@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.text import Text
 
 from flykeep.cli.acting import act, report
@@ -23,6 +24,16 @@ from flykeep.domain.target import Lineage
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
+
+
+TO = Annotated[
+    str | None, typer.Option("--to", metavar="APP", help="Copy into this app instead; the target is only read.")
+]
+WITH_CONFIG = Annotated[
+    bool, typer.Option("--with-config", help="With --to: make the machine too, from the target's configuration.")
+]
+LAUNCH = Annotated[bool, typer.Option("--launch", help="With --with-config: start that machine.")]
+SIZE = Annotated[int | None, typer.Option("--size", metavar="GB", min=1, help="How big the new volume is to be.")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from flykeep.worker.channel import Flow
 from flykeep.worker.drill import Drill
 from flykeep.worker.report import Reporter
 from flykeep.worker.tree import Tree
+from flykeep.worker.unpack import Unpacker
 from tests.unit.worker.artifacts import StoredTree, stored
 
 ROWS = (RowFloor("messages", 3),)
@@ -185,11 +186,25 @@ def test_a_tree_that_differs_everywhere_is_given_up_early(
     assert failed.value.facts["entries"] == "2"
 
 
-def test_a_volume_that_cannot_be_written_through_is_not_filled(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_that_did_not_get_their_modes_are_noticed_by_the_filling_itself(
+    volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = stored(volume, tmp_path / "store")
+    (into := tmp_path / "into").mkdir()
+    monkeypatch.setattr(Unpacker, "finish", lambda _: None)
+    with pytest.raises(IntegrityError, match="is not what the artifact says"):
+        run(filling(artifact, into))
+
+
+def test_a_volume_that_cannot_be_written_through_is_not_filled(
+    volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Broken:
         def syncfs(self, _descriptor: int) -> int:
             return -1
 
+    artifact = stored(volume, tmp_path / "store")
+    (into := tmp_path / "into").mkdir()
     monkeypatch.setattr(faithful.ctypes, "CDLL", lambda *_args, **_named: Broken())
     with pytest.raises(UnpackError, match="could not be written through"):
-        faithful.keep_on_disk(volume)
+        run(filling(artifact, into))
