@@ -20,6 +20,7 @@ from flykeep.bootstrap.ground import Ground, lay_ground
 from flykeep.bootstrap.importing import importing
 from flykeep.bootstrap.recovering import recovering
 from flykeep.bootstrap.restore_copy import copying
+from flykeep.bootstrap.restoring import restoring
 from flykeep.bootstrap.watching import checking, doctor, notifiers, proof_book, recipients, runbooks
 from flykeep.bootstrap.workers import drilling, scratch_sweep, snapshot_source
 from flykeep.domain.policy import JobKind
@@ -39,6 +40,8 @@ from flykeep.jobs.rebuild import RebuildJob
 from flykeep.jobs.reconcile import ReconcileJob
 from flykeep.jobs.recover import RecoverJob
 from flykeep.jobs.restore_copy import CopyJob
+from flykeep.jobs.restore_log import RestoreLog
+from flykeep.jobs.restore_planner import RestorePlanner
 from flykeep.jobs.retire import RetireJob
 from flykeep.jobs.runbook import Runbooks, WithRunbook
 from flykeep.jobs.runner import Jobs, OrgJob, Runner, TargetJob
@@ -85,6 +88,8 @@ class Application:
     doctor: Doctor
     import_planner: ImportPlanner
     copies: CopyJob
+    restore_planner: RestorePlanner
+    restore_log: RestoreLog
     candidates: CandidateReader
     inspect: InspectJob
 
@@ -136,9 +141,12 @@ def _assemble(ground: Ground) -> Application:
     prune, retire = endings(ground)
     verify, get = reading(ground)
     copies = copying(ground)
-    sweeps = (scratch_sweep(ground), uploads(ground), bringing.sweep, prune.remover, rooms, copies.remover)
-    reconcile = ReconcileJob(catalog, ground.owners, clock, ground.plain_stores, ground.settler, *sweeps)
     snapshot, recover = SnapshotJob(ground.fly, catalog, clock), recovering(ground)
+    restores = restoring(ground, snapshot, copies)
+    sweeps = (scratch_sweep(ground), uploads(ground), bringing.sweep, prune.remover, rooms, copies.remover)
+    reconcile = ReconcileJob(
+        catalog, ground.owners, clock, ground.plain_stores, ground.settler, *sweeps, restores.sweep
+    )
     exporting = WithRunbook(_exporting(ground, snapshot), pages)
     kinds: dict[JobKind, TargetJob] = {
         JobKind.SNAPSHOT: snapshot,
@@ -149,7 +157,7 @@ def _assemble(ground: Ground) -> Application:
     }
     located = {kind: Located(job, ground.fly, check.refresh_lineages) for kind, job in kinds.items()}
     jobs = Jobs(
-        for_target=located | {JobKind.DRILL: drill, JobKind.RESTORE: copies},  # a backup is enough for these two
+        for_target=located | {JobKind.DRILL: drill, JobKind.RESTORE: restores.job},  # a backup is enough for these two
         for_org=_for_org(check, reconcile, prune, retire, verify, settings) | {JobKind.RECOVER: recover},
     )
     runner = Runner(catalog, clock, settings.targets, jobs)
@@ -170,6 +178,8 @@ def _assemble(ground: Ground) -> Application:
         check=check,
         reconcile=reconcile,
         import_planner=bringing.planner,
+        restore_planner=restores.planner,
+        restore_log=restores.log,
         prune=prune,
         doctor=doctor(ground, told),
         verify=verify,

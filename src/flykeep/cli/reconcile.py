@@ -65,5 +65,7 @@ def _lines(report: ReconcileReport) -> Iterator[str]:
         yield f"{upload.store}: unfinished upload {upload.key}: {upload.action}"
     for left_import in report.imports:
         yield f"{left_import.target}: import {left_import.run_id} was {left_import.phase}: {left_import.action}"
+    for restore in report.restores:
+        yield f"{restore.target}: restore {restore.run_id} was {restore.phase}: {restore.action}"
     for removal in report.removals:
         yield f"{removal.store}: removal of {removal.export_id}: {removal.action}"

@@ -241,6 +241,14 @@ def _renewed(lineage: Lineage, sighting: _Sighting) -> Lineage:
     )
 
 
+def moved(lineage: Lineage, *, volume_id: VolumeId, machine_id: MachineId | None, machine_name: str) -> Lineage:
+    """The lineage on another volume and machine, by a restore or by undoing one."""
+    older = tuple(one for one in lineage.volume_ids if one != volume_id)
+    return replace(
+        lineage, volume_ids=(*older, volume_id), machine_id=machine_id or lineage.machine_id, machine_name=machine_name
+    )
+
+
 def _begun(sighting: _Sighting, *, now: datetime, new_id: Callable[[], str]) -> Lineage:
     return Lineage(
         id=LineageId(new_id()),

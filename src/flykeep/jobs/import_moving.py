@@ -10,9 +10,10 @@ from flykeep.domain.fly import Machine
 from flykeep.domain.ids import RunId
 from flykeep.domain.imports import ImportPhase, ImportRecord
 from flykeep.jobs.context import Journal
+from flykeep.jobs.health import Condition, Health
 from flykeep.jobs.holding import held
 from flykeep.jobs.import_log import ImportLog
-from flykeep.jobs.restarting import Condition, Health, Restarter
+from flykeep.jobs.restarting import Restarter
 from flykeep.ports.fly import AccessIssuer, MachineController
 from flykeep.ports.importing import Importers, Placed, PlaceOrder, Placing
 

@@ -8,7 +8,7 @@ from flykeep.domain.documents import to_json
 from flykeep.domain.ids import RunId
 from flykeep.domain.imports import ImportPhase
 from flykeep.domain.run import Outcome, RunState
-from flykeep.jobs.restarting import Condition
+from flykeep.jobs.health import Condition
 from flykeep.ports.importing import ImportResult
 
 

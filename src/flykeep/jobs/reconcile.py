@@ -19,6 +19,7 @@ from flykeep.jobs.drill_sweep import DrillSweep, RoomLeftover
 from flykeep.jobs.import_sweep import ImportLeftover, ImportSweep
 from flykeep.jobs.orphans import close_orphan, orphans_of
 from flykeep.jobs.removal import Remover, UnendedRemoval
+from flykeep.jobs.restore_sweep import RestoreLeftover, RestoreSweep
 from flykeep.jobs.scratch_steps import may_still_write
 from flykeep.jobs.scratch_sweep import ScratchLeftover, ScratchSweep
 from flykeep.jobs.settle import EXPORTING, SETTLED, ExportIntent, Settler, unsettled
@@ -62,11 +63,12 @@ class ReconcileReport:
     removals: tuple[UnendedRemoval, ...] = ()
     rooms: tuple[RoomLeftover, ...] = ()
     copies: tuple[CopyLeftover, ...] = ()
+    restores: tuple[RestoreLeftover, ...] = ()
 
     @property
     def is_anything_found(self) -> bool:
         found = (self.interrupted, self.leftovers, self.scratch, self.uploads, self.imports, self.removals, self.rooms)
-        return any((*found, self.copies))
+        return any((*found, self.copies, self.restores))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class ReconcileJob:
     remover: Remover | None = None
     rooms: DrillSweep | None = None
     copies: CopyRemover | None = None
+    restores: RestoreSweep | None = None
 
     async def run(self, work: OrgWork) -> Outcome:
         report = await self.reconcile(is_applied=True, is_thorough=False)
@@ -94,6 +97,7 @@ class ReconcileJob:
                 leftovers=len(report.leftovers),
                 scratch=", ".join(f"{left.action}: {' '.join(left.names)}" for left in report.scratch) or None,
                 imports=", ".join(f"{left.run_id}: {left.action}" for left in report.imports) or None,
+                restores=", ".join(f"{left.run_id}: {left.action}" for left in report.restores) or None,
                 rooms=", ".join(f"{left.action}: {left.run_id}" for left in report.rooms) or None,
                 copies=", ".join(f"{left.action}: {left.app} {left.volume}" for left in report.copies) or None,
                 uploads=", ".join(f"{left.action}: {left.store} {left.key}" for left in report.uploads) or None,
@@ -122,7 +126,8 @@ class ReconcileJob:
         ids = tuple(run.id for run in dead)
         rooms = await self.rooms.sweep(ids, is_applied=is_applied) if self.rooms else ()
         copies = await self.copies.sweep(ids, is_applied=is_applied) if self.copies else ()
-        looked = (uploads.leftovers, uploads.unswept, imports, removals, rooms, copies)
+        restores = await self.restores.sweep(dead, is_applied=is_applied) if self.restores else ()
+        looked = (uploads.leftovers, uploads.unswept, imports, removals, rooms, copies, restores)
         return ReconcileReport(ids, tuple(leftovers), is_applied, scratch, *looked)
 
     async def _sweep_uploads(self, dead: Sequence[Run], *, is_applied: bool, is_thorough: bool) -> UploadReport:

@@ -12,8 +12,9 @@ from flykeep.domain.ids import VolumeId
 from flykeep.domain.run import Outcome, RunState
 from flykeep.domain.volume_care import ExtensionPlan, plan_extension
 from flykeep.jobs.context import TargetWork
+from flykeep.jobs.health import Condition, Health
 from flykeep.jobs.holding import held
-from flykeep.jobs.restarting import Condition, Health, Restarter
+from flykeep.jobs.restarting import Restarter
 from flykeep.ports.clock import Clock
 from flykeep.ports.fly import InventoryReader, MachineController
 from flykeep.ports.volumes import VolumeKeeper
