@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flykeep import __version__
 from flykeep.adapters.db.engine import open_catalog
@@ -20,7 +20,7 @@ from flykeep.bootstrap.ground import Ground, lay_ground
 from flykeep.bootstrap.importing import importing
 from flykeep.bootstrap.recovering import recovering
 from flykeep.bootstrap.restore_copy import copying
-from flykeep.bootstrap.restoring import restoring
+from flykeep.bootstrap.restoring import Restoring, restoring
 from flykeep.bootstrap.watching import checking, doctor, notifiers, proof_book, recipients, runbooks
 from flykeep.bootstrap.workers import drilling, scratch_sweep, snapshot_source
 from flykeep.domain.policy import JobKind
@@ -40,8 +40,6 @@ from flykeep.jobs.rebuild import RebuildJob
 from flykeep.jobs.reconcile import ReconcileJob
 from flykeep.jobs.recover import RecoverJob
 from flykeep.jobs.restore_copy import CopyJob
-from flykeep.jobs.restore_log import RestoreLog
-from flykeep.jobs.restore_planner import RestorePlanner
 from flykeep.jobs.retire import RetireJob
 from flykeep.jobs.runbook import Runbooks, WithRunbook
 from flykeep.jobs.runner import Jobs, OrgJob, Runner, TargetJob
@@ -88,8 +86,7 @@ class Application:
     doctor: Doctor
     import_planner: ImportPlanner
     copies: CopyJob
-    restore_planner: RestorePlanner
-    restore_log: RestoreLog
+    restores: Restoring
     candidates: CandidateReader
     inspect: InspectJob
 
@@ -133,8 +130,7 @@ def _assemble(ground: Ground) -> Application:
     settings, catalog, clock, ids = ground.settings, ground.catalog, ground.clock, ground.ids
     told = notifiers(settings, clock)
     alerting = Alerting(catalog, clock, ids, recipients(told), settings.targets)
-    book = proof_book(ground)
-    pages = runbooks(ground)
+    book, pages = proof_book(ground), runbooks(ground)
     check = checking(ground, alerting, book, pages)
     bringing = importing(ground)
     drill, rooms = drilling(ground, book, check)
@@ -144,9 +140,8 @@ def _assemble(ground: Ground) -> Application:
     snapshot, recover = SnapshotJob(ground.fly, catalog, clock), recovering(ground)
     restores = restoring(ground, snapshot, copies)
     sweeps = (scratch_sweep(ground), uploads(ground), bringing.sweep, prune.remover, rooms, copies.remover)
-    reconcile = ReconcileJob(
-        catalog, ground.owners, clock, ground.plain_stores, ground.settler, *sweeps, restores.sweep
-    )
+    reconcile = ReconcileJob(catalog, ground.owners, clock, ground.plain_stores, ground.settler, *sweeps)
+    reconcile = replace(reconcile, restores=restores.sweep)
     exporting = WithRunbook(_exporting(ground, snapshot), pages)
     kinds: dict[JobKind, TargetJob] = {
         JobKind.SNAPSHOT: snapshot,
@@ -178,8 +173,7 @@ def _assemble(ground: Ground) -> Application:
         check=check,
         reconcile=reconcile,
         import_planner=bringing.planner,
-        restore_planner=restores.planner,
-        restore_log=restores.log,
+        restores=restores,
         prune=prune,
         doctor=doctor(ground, told),
         verify=verify,
