@@ -116,6 +116,8 @@ in. Fetch `_runbooks/<app>.md.zst.age`, and say here which app:
 age -d -i "$IDENTITY" "$APP.md.zst.age" | zstd -dc > "$APP.md"
 ```
 
+Not encrypted: `zstd -dc "$APP.md.zst" > "$APP.md"`.
+
 It tells you to run commands: make sure that flykeep wrote it. Its last line holds the signature over all lines before
 it, and the public key, which you compare as in step 3.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from typing import Any
@@ -139,6 +140,18 @@ def test_an_app_without_volumes_secrets_and_addresses_says_so() -> None:
         *("folder", "tools", "store-offsite", "store-shelf", "look", "app", "health", "new-addresses")
     ]
     assert "## 5. Volumes\nThe app had none." in page
+
+
+def test_two_volumes_of_one_name_are_told_apart_by_their_numbers() -> None:
+    second = CONFIG | {"mounts": [{"volume": "vol_2", "path": "/srv/my data"}]}
+    machines = (described_machine(), described_machine("m2", second))
+    page = page_of(described(machines=machines, volumes=(described_volume(), described_volume("vol_2"))))
+    names = re.findall(r"^```sh (\S+)$", page, re.MULTILINE)
+
+    assert len(names) == len(set(names))
+    assert "--name name-of-m1" in block(page, "machine-1")
+    assert "--name name-of-m2" in block(page, "machine-2")
+    assert """--volume "$(cat volume-2.id)":'/srv/my data'""" in block(page, "machine-2")
 
 
 def test_a_volume_without_any_backup_is_told_of() -> None:

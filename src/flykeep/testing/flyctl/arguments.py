@@ -77,7 +77,6 @@ COMMANDS = (
     Command(("status",), (_APP, _JSON)),
     Command(("checks", "list"), (_APP, _JSON, Flag("check-name"))),
     Command(("secrets", "import"), (_APP, _switch("stage"), _switch("detach"))),
-    Command(("secrets", "list"), (_APP, _JSON)),
     Command(("ips", "list"), (_APP, _JSON)),
     Command(("ips", "allocate-v4"), (_APP, _REGION, _switch("shared"), _YES)),
     Command(("ips", "allocate-v6"), (_APP, _REGION, _switch("private"), _ORG, Flag("network"))),

@@ -81,11 +81,6 @@ async def _secrets_import(session: Session, call: Invocation) -> None:
     session.streams.say("Secrets have been staged, but not set on VMs.")
 
 
-async def _secrets_list(session: Session, call: Invocation) -> None:
-    rows = (await session.api.ask("GET", f"/apps/{_app(call)}/secrets"))["secrets"]
-    _table(session, call, rows, ("name", "digest"))
-
-
 async def _ips_list(session: Session, call: Invocation) -> None:
     rows = (await session.api.ask("GET", f"/apps/{_app(call)}/ip_assignments"))["ips"]
     _table(session, call, rows, ("ip", "region"))
@@ -209,7 +204,6 @@ _HANDLERS: Mapping[tuple[str, ...], _Handler] = {
     ("status",): _status,
     ("checks", "list"): _checks,
     ("secrets", "import"): _secrets_import,
-    ("secrets", "list"): _secrets_list,
     ("ips", "list"): _ips_list,
     ("ips", "allocate-v4"): _allocate_v4,
     ("ips", "allocate-v6"): _allocate_v6,

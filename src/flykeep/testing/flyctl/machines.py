@@ -26,7 +26,7 @@ async def run(session: Session, call: Invocation, app: str) -> None:
     config["image"] = image
     if words:
         config["init"] = (config.get("init") or {}) | {"cmd": words}
-    config["mounts"] = await _mounted(session, call, app, config.get("mounts") or [])
+    config["mounts"] = _mounted(call, config.get("mounts") or [])
     wanted: dict[str, Any] = {"config": {name: value for name, value in config.items() if value not in (None, [])}}
     wanted |= {name: call.text(name) for name in ("name", "region") if call.text(name)}
     if least := session.least_secrets.get(app):
@@ -96,24 +96,15 @@ def _read(source: str, directory: Path) -> dict[str, Any]:
     return config
 
 
-async def _mounted(session: Session, call: Invocation, app: str, mounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The mounts with the volume of `--volume` at its path; a name stands for a free volume of the region."""
+def _mounted(call: Invocation, mounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The mounts with the volume of `--volume` at its path."""
     if not call.text("volume"):
         return mounts
-    volume, has_path, path = call.text("volume").partition(":")
-    if not has_path or not volume:
-        raise UsageError(f"Can't infer volume and mount path from '{call.text('volume')}'")
-    if not volume.startswith("vol_"):
-        volume = await _free_volume(session, app, volume, call.text("region"))
+    volume, _, path = call.text("volume").partition(":")
+    if not volume.startswith("vol_") or not path:  # flyctl takes a name too, and then any volume of that name
+        raise UsageError(f"not simulated, or no volume and path: '{call.text('volume')}'")
     named = [{**mount, "volume": volume} if mount["path"] == path else mount for mount in mounts]
     return named if any(mount["path"] == path for mount in mounts) else [*named, {"volume": volume, "path": path}]
-
-
-async def _free_volume(session: Session, app: str, name: str, region: str) -> str:
-    for row in await session.api.ask("GET", f"/apps/{app}/volumes"):
-        if (row["name"], row["region"]) == (name, region) and not row["attached_machine_id"]:
-            return str(row["id"])
-    raise UsageError(f"not enough unattached volumes for '{name}'")
 
 
 async def _started(session: Session, path: str, version: str) -> None:
