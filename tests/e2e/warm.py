@@ -4,13 +4,14 @@ A verb costs a second of imports and a twentieth of a second of work; tests that
 Whatever is about starting itself (help, signals, a terminal) starts cold, by `Kit.start`.
 """
 
+# ruff: noqa: PLC0415 - only the program that forks imports what verbs need
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -78,22 +79,33 @@ async def warm_flykeep(directory: Path, *, scenario: Scenario | None = None) -> 
 
 def _serve() -> None:
     """Fork one verb per line of standard input; a go-between waits for each and tells its exit code."""
-    import flykeep.bootstrap  # noqa: F401, PLC0415 - what every verb imports
-    from flykeep.cli.main import run_command_line  # noqa: PLC0415
+    import aiosqlite  # noqa: F401
+    import anyio  # noqa: F401
+    import httpcore  # noqa: F401
 
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # go-betweens end unseen
+    import flykeep.bootstrap  # noqa: F401
+    from flykeep.cli.main import run_command_line
+
+    gc.freeze()  # so that looking for garbage does not copy every page into each child
     for line in sys.stdin:
         order = json.loads(line)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         if os.fork():
             continue
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         verb = os.fork()
         if verb:
             code = os.waitstatus_to_exitcode(os.waitpid(verb, 0)[1])
             os.write(1, json.dumps([order["id"], code]).encode() + b"\n")
             os._exit(0)
         _become(order["env"], order["cwd"], order["files"])
-        sys.exit(run_command_line(order["words"]))
+        code = run_command_line(order["words"])
+        gc.freeze()
+        sys.exit(code)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _become(environment: dict[str, str], folder: str, files: list[str]) -> None:

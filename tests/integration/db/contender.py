@@ -6,6 +6,7 @@ signal, are what two commands and a daemon are.
 
 import asyncio
 import fcntl
+import gc
 import json
 import os
 import sys
@@ -141,3 +142,4 @@ _DOES = {
 
 if __name__ == "__main__":
     asyncio.run(_DOES[sys.argv[1]](*sys.argv[2:]))
+    gc.freeze()  # nothing is looked for before the end
