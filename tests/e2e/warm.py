@@ -84,8 +84,10 @@ def _serve() -> None:
     import httpcore  # noqa: F401
 
     import flykeep.bootstrap  # noqa: F401
+    from flykeep.adapters.trust import trusted
     from flykeep.cli.main import run_command_line
 
+    trusted()
     gc.freeze()  # so that looking for garbage does not copy every page into each child
     for line in sys.stdin:
         order = json.loads(line)

@@ -16,6 +16,7 @@ from flykeep.adapters.fly.errors import Answer, Call, error_of, unexpected, unre
 from flykeep.adapters.fly.pacing import Pacer
 from flykeep.adapters.fly.retrying import Retrying
 from flykeep.adapters.fly.tokens import FlyTokens
+from flykeep.adapters.trust import trusted
 from flykeep.domain.errors import FlyRateLimitedError, FlyUnauthorizedError
 from flykeep.ports.clock import Clock
 
@@ -86,6 +87,7 @@ class FlyHttp:
         self._free_connections = asyncio.Semaphore(_MOST_CONNECTIONS)
         # Redirects are never followed: the token belongs to the configured hosts alone.
         self._client = httpx.AsyncClient(
+            verify=trusted(),
             transport=transport,
             follow_redirects=False,
             headers={"user-agent": f"flykeep/{__version__}", "accept": "application/json"},

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import httpx
 
 from flykeep.adapters.notifiers.wire_logs import quiet_wire_logs
+from flykeep.adapters.trust import trusted
 from flykeep.domain.errors import NotifyError
 
 TIMEOUT_S = 10.0
@@ -23,7 +24,7 @@ async def post(url: httpx.URL, *, content: bytes, headers: Mapping[str, str], no
     try:
         async with (
             asyncio.timeout(TIMEOUT_S),
-            httpx.AsyncClient(timeout=TIMEOUT_S) as client,
+            httpx.AsyncClient(verify=trusted(), timeout=TIMEOUT_S) as client,
             client.stream("POST", url, content=content, headers=dict(headers)) as response,
         ):
             status = response.status_code

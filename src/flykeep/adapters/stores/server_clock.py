@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from flykeep.adapters.trust import trusted
 from flykeep.domain.errors import StoreError, StoreUnavailableError
 from flykeep.ports.store import StoreOrder
 
@@ -18,7 +19,7 @@ async def server_time(order: StoreOrder) -> datetime:
     """Asked without credentials, so that even a refusal for a wrong clock tells the right one."""
     facts = {"store": order.name}
     try:
-        async with httpx.AsyncClient(timeout=_TIME_LIMIT_S) as client:
+        async with httpx.AsyncClient(verify=trusted(), timeout=_TIME_LIMIT_S) as client:
             answer = await client.head(_address(order))
     except httpx.HTTPError as error:
         words = f"Store {order.name} did not answer ({type(error).__name__})."
