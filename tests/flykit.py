@@ -18,6 +18,7 @@ from flykeep.adapters.system import SystemClock, SystemIds
 from flykeep.testing.clock import ManualClock
 from flykeep.testing.flysim.scenario import Scenario
 from flykeep.testing.flysim.serve import FlySim
+from tests.databases import place_empty_database
 
 T = TypeVar("T")
 _LIMIT_S = 90
@@ -149,6 +150,7 @@ async def flykeep(directory: Path, *, scenario: Scenario | None = None) -> Async
         state_directory=directory / "fly", clock=SystemClock(), ids=SystemIds(), scenario=scenario
     ) as sim:
         sim.write_config()
+        place_empty_database(sim.directory / "flykeep.db")
         yield Kit(sim, directory)
 
 

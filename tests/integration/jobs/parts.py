@@ -47,6 +47,7 @@ from flykeep.ports.worker import (
 )
 from flykeep.testing.clock import CountedIds, JumpingClock
 from flykeep.testing.stores import MemoryStore
+from tests.databases import place_empty_database
 from tests.unit.domain.builders import lineage, machine, volume
 
 RULE = TargetRule("my-crocbot/*", Policy("standard", copies=(CopyRule("offsite"), CopyRule("shelf"))))
@@ -259,6 +260,7 @@ class Parts:
 @asynccontextmanager
 async def parts_in(directory: Path) -> AsyncIterator[Parts]:
     url = f"sqlite+aiosqlite:///{directory / 'flykeep.db'}"
+    place_empty_database(directory / "flykeep.db")
     async with open_owners(url, directory=directory / "owners") as owners, open_catalog(url) as catalog:
         made = Parts(catalog, owners, StateKeys.load_or_create(directory))
         async with catalog.transaction() as tx:

@@ -24,6 +24,7 @@ from flykeep.settings import load_settings
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.serve import FlySim
 from flykeep.testing.stores import MemoryStore
+from tests.databases import place_empty_database
 from tests.integration.jobs.workplace import APP, TARGET, one_volume
 
 SSH = f"ssh {TARGET}"
@@ -39,6 +40,7 @@ async def surgery(
     ) as sim:
         path = sim.write_config()
         path.write_text(edit(path.read_text()))
+        place_empty_database(sim.directory / "flykeep.db")
         environ = sim.environment() | ({"FLY_API_TOKEN": token} if token else {})
         async with open_application(load_settings(path, environ)) as application:
             yield sim, application.doctor

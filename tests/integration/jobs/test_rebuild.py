@@ -22,6 +22,7 @@ from flykeep.jobs.statefile import StateWriter
 from flykeep.ports.catalog import RecordedSnapshot
 from flykeep.ports.crypto import Signer
 from flykeep.testing.stores import MemoryStore
+from tests.databases import place_empty_database
 from tests.integration.jobs.parts import Parts
 from tests.integration.jobs.test_altered_artifacts import KEY, Kept, described, written
 from tests.integration.jobs.test_altered_artifacts import kept as kept_artifact
@@ -70,6 +71,7 @@ async def lost(kept: Kept, tmp_path: Path) -> AsyncIterator[Lost]:
             lineage.machine_id, lineage_id=lineage.id, config_json=CONFIG, now=kept.parts.clock.now()
         )
     url = f"sqlite+aiosqlite:///{tmp_path / 'fresh.db'}"
+    place_empty_database(tmp_path / "fresh.db")
     async with open_catalog(url) as catalog:
         yield Lost(kept, replace(kept.parts, catalog=catalog), {})
 

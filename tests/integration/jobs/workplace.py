@@ -24,6 +24,7 @@ from flykeep.testing.flysim.faults import Fault
 from flykeep.testing.flysim.model import Machine, Volume
 from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Scenario, Seed, SnapshotSpec, VolumeSpec
 from flykeep.testing.flysim.serve import FlySim
+from tests.databases import place_empty_database
 from tests.flykit import driven
 
 APP = "my-crocbot"
@@ -205,6 +206,7 @@ async def workplace(
     ) as sim:
         path = sim.write_config()
         path.write_text(edit(path.read_text()))
+        place_empty_database(sim.directory / "flykeep.db")
         full = sim.environment() | (environ or {})
         settings = load_settings(path, full)
         async with open_application(settings, clock=clock, ids=CountedIds()) as application:
