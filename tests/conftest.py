@@ -15,6 +15,9 @@ from tests.shared_shapes.session_check import (
     pytest_unconfigure,
 )
 
+pytest_plugins = ("tests.object_stores", "tests.postgres")
+"""Whose fixtures are imported by several conftests is started once for each of them."""
+
 LONGEST = (
     "test_drills_killed.py",
     "test_snapshot_exports_killed.py",

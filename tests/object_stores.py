@@ -1,6 +1,6 @@
 """Real object stores on 127.0.0.1 for tests: moto's server (semantics) and `rclone serve s3` (checks signatures).
 
-Import the fixtures you need into a conftest. Each `*_order` fixture is a fresh bucket.
+One of each serves all tests of a process. Each `*_order` fixture is a fresh bucket.
 """
 
 from __future__ import annotations

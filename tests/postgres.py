@@ -1,4 +1,4 @@
-"""A real PostgreSQL for a test session: import its fixtures in a conftest.
+"""A real PostgreSQL: one serves all tests of a process.
 
 The server's programs are those of the machine (`/usr/lib/postgresql/*/bin`); where there are none, the tests that ask
 for one are skipped and say so. A test that asks for a URL gets an empty database of its own.

@@ -16,13 +16,10 @@ from flykeep.domain.run import RunState
 from tests.e2e.killing_daemon import Death
 from tests.e2e.nursery import Household, Nursery
 from tests.full import full
-from tests.integration.scratch.conftest import moto_server
 from tests.integration.scratch.home import SPEED, TARGET, Home, ended_well, home
 from tests.integration.scratch.look_alikes import LookAlikes
 from tests.integration.scratch.test_breaking import BREAKINGS, home_with_a_bucket
 from tests.object_stores import S3Server
-
-__all__ = ["moto_server"]
 
 _PARTS = 10
 _MOST_STEPS = 60

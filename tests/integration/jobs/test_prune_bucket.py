@@ -10,9 +10,6 @@ from flykeep.adapters.stores.object_store import ObjectStore
 from flykeep.ports.store import StoreOrder
 from tests.integration.jobs.endings import LOOKALIKE, KilledError, exported, rules
 from tests.integration.jobs.parts import Parts
-from tests.object_stores import moto_order, moto_server
-
-__all__ = ["moto_order", "moto_server"]
 
 
 class DyingStore(ObjectStore):

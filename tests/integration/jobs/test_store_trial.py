@@ -33,10 +33,8 @@ from flykeep.worker.channel import Flow
 from flykeep.worker.trial import try_store
 from tests.bucket_threads import ThreadBuckets
 from tests.integration.jobs.parts import Parts
-from tests.object_stores import S3Server, directory_order, moto_order, moto_server, rclone_order, rclone_server
+from tests.object_stores import S3Server
 from tests.unit.adapters.stores.s3_stand_in import stand_in
-
-__all__ = ["directory_order", "moto_order", "moto_server", "rclone_order", "rclone_server"]
 
 OK, WARNING, FAILED, UNKNOWN = StepState
 S3 = StoreOrder(name="memory", type=StoreType.S3, bucket="b", prefix="fly")

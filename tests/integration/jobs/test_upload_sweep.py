@@ -34,10 +34,8 @@ from flykeep.ports.store import StoreOrder, StoreType
 from flykeep.testing.buckets import MemoryBuckets
 from tests.integration.jobs.parts import OWNER, Parts
 from tests.integration.worker.proxy import running_proxy
-from tests.object_stores import S3Server, moto_order, moto_server
+from tests.object_stores import S3Server
 from tests.sshd import Sshd, running_sshd
-
-__all__ = ["moto_order", "moto_server"]
 
 PREFIX = "my-crocbot/crocbot_data/2026/half"
 DATA = f"{PREFIX}/data.tar.zst.age"

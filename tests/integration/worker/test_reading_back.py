@@ -15,10 +15,7 @@ from flykeep.domain.errors import ConfigError, IntegrityError, SshError, StoreNo
 from flykeep.ports.store import StoreOrder
 from flykeep.ports.worker import ExportOrder, ExportResult, ReachOrder
 from tests.integration.worker.exporting import MIB, Keys, export_order, index_order, verify_order
-from tests.object_stores import moto_order, moto_server, rclone_order, rclone_server
 from tests.sshd import Sshd, free_port
-
-__all__ = ["moto_order", "moto_server", "rclone_order", "rclone_server"]
 
 
 @pytest.fixture
