@@ -4,6 +4,8 @@ BIN := .venv/bin
 # More than the cores there are: many tests wait for processes and servers.
 TEST_PROCESSES ?= 6
 PYTEST_ARGS ?=
+# Images for containers often set it; here hundreds of processes would each compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test check format bench docs lock coverage clean
 
