@@ -169,9 +169,10 @@ def _planned(volume: DescribedVolume, backups: Mapping[str, VolumeBackup]) -> Pl
 def newest_source(candidates: Iterable[Candidate]) -> Candidate | None:
     """A snapshot that Fly still lists comes before any artifact; of each kind the newest that nothing speaks against.
 
-    Where only doubtful ones are left, the newest of these: a doubtful backup beats an empty volume.
+    Where only doubtful ones are left, the newest of these: a doubtful backup beats an empty volume. One that holds the
+    paths its target exports is not doubtful; one that holds others, because a person asked for them, is.
     """
-    usable = [one for one in candidates if one.is_restorable and not one.paths]
+    usable = [one for one in candidates if one.is_restorable]
     listed = [one for one in usable if one.kind is CandidateKind.ARTIFACT or one.is_listed]
     for wanted in (
         [one for one in listed if one.is_safe_choice and one.kind is CandidateKind.SNAPSHOT],
@@ -196,6 +197,8 @@ def _warnings(wish: RecoverWish, described: AppDescription, volumes: Sequence[Pl
             yield f"volume {volume.lost.name} ({volume.lost.id}) has no backup that is left: it will be EMPTY"
         elif volume.source.doubt is not None:
             yield f"of volume {volume.lost.name} only a doubtful backup is left: {volume.source.doubt}"
+        if volume.source is not None and volume.source.paths:
+            yield f"volume {volume.lost.name} comes back with what was exported alone: {', '.join(volume.source.paths)}"
     own = f"{_APP_REGISTRY}{wish.app}"
     images = sorted({one.image for one in described.machines if one.image.partition("@")[0] == own})
     if images and not wish.is_bare:
