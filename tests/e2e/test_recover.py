@@ -22,6 +22,7 @@ from flykeep.settings import load_settings
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Progress, Scenario, Seed, VolumeSpec
 from tests.e2e.warm import WarmKit, warm_flykeep
+from tests.flykit import Kit
 from tests.full import full
 from tests.integration.scratch.home import QuickClock
 
@@ -69,7 +70,7 @@ async def lost(tmp_path: Path) -> AsyncIterator[WarmKit]:
         yield kit
 
 
-async def check(kit: WarmKit) -> None:
+async def check(kit: Kit) -> None:
     """One check as the daemon runs it."""
     async with open_application(load_settings(kit.config, kit.environment)) as application:
         submission = application.submission
