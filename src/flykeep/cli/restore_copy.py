@@ -16,6 +16,7 @@ from flykeep.cli.context import Common, console, print_document
 from flykeep.domain.candidates import CandidateKind
 from flykeep.domain.choosing import Choice
 from flykeep.domain.documents import plain
+from flykeep.domain.errors import UsageError
 from flykeep.domain.ids import AppName, SnapshotId
 from flykeep.domain.policy import JobKind
 from flykeep.domain.restore_copy import CopyPlan
@@ -67,6 +68,8 @@ async def copy_to_app(
     application: Application, options: Common, lineage: Lineage, choice: Choice, wish: CopyWish
 ) -> int:
     """Plan, ask, copy; raises what planning raises before anything is made."""
+    if wish.is_launching and not wish.is_with_config:
+        raise UsageError("--launch starts the machine of a copy, and none is made", hint="Add --with-config.")
     request = wish.request(choice)
     if wish.is_plan or not wish.is_agreed:
         planned = await application.copies.planner.plan(lineage, request)

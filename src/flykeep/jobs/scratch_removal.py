@@ -40,6 +40,13 @@ class Found:
     def names(self) -> tuple[str, ...]:
         return (*(machine.name for machine in self.machines), *(volume.name for volume in self.volumes))
 
+    @property
+    def by_app(self) -> dict[AppName, tuple[str, ...]]:
+        """A run visits volumes in other apps too."""
+        every = [(machine.app, machine.name) for machine in self.machines]
+        every += [(volume.app, str(volume.name)) for volume in self.volumes]
+        return {app: tuple(name for where, name in every if where == app) for app, _ in every}
+
 
 @dataclass(frozen=True, slots=True)
 class Remover:

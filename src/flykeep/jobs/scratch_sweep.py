@@ -71,7 +71,6 @@ class ScratchSweep:
     async def _settle(
         self, run_id: RunId, intents: Sequence[ScratchIntent], *, is_applied: bool
     ) -> list[ScratchLeftover]:
-        app = intents[0].app  # a run makes all of its own in one app
         remover = Remover(self.fly, self.catalog, self.clock)
         try:
             found = await (remover.remove(intents) if is_applied else remover.find(intents))
@@ -79,9 +78,7 @@ class ScratchSweep:
             return [_kept(run_id, intents, error.message)]
         if is_applied and not found.unsure:
             await self._journal_removed(run_id)
-        if found.names:
-            return [ScratchLeftover(app, "remove", found.names, run_id)]
-        return []
+        return [ScratchLeftover(app, "remove", names, run_id) for app, names in found.by_app.items()]
 
     async def _journal_removed(self, run_id: RunId) -> None:
         async with self.catalog.transaction() as tx:

@@ -124,6 +124,8 @@ async def test_a_person_sees_the_plan_and_what_came_of_it(fly: Home, capsys: pyt
     assert "copy of shop/shop_data into staging; nothing of shop/shop_data is touched" in shown
     assert "1. create volume shop_data in staging" in shown
     assert copies(fly) == []
+    with pytest.raises(UsageError, match="none is made"):
+        await copy_to_app(application, PLAIN, lineage, choice, CopyWish("staging", is_launching=True))
     with pytest.raises(UsageError, match="nobody can answer here"):
         await copy_to_app(application, PLAIN, lineage, choice, replace(wish, is_plan=False))
     capsys.readouterr()

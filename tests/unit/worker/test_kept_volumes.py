@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flykeep.adapters.system import SystemClock
+from flykeep.domain.artifact import IndexEntry
 from flykeep.domain.errors import IntegrityError, UnpackError
 from flykeep.domain.probes import CommandProbe, Probe, ProbeOutcome, RowFloor, SqliteProbe
 from flykeep.ports.worker import DrillOrder
@@ -22,6 +23,7 @@ from flykeep.worker.drill import Drill
 from flykeep.worker.report import Reporter
 from flykeep.worker.tree import Tree
 from flykeep.worker.unpack import Unpacker
+from flykeep.worker.verify import referenced
 from tests.unit.worker.artifacts import StoredTree, stored
 
 ROWS = (RowFloor("messages", 3),)
@@ -116,6 +118,10 @@ def test_what_is_filled_in_has_modes_dates_and_links(volume: Path, tmp_path: Pat
     assert (into / "folder" / "again").stat().st_ino == (into / "crocbot.json").stat().st_ino
 
 
+def entries_of(artifact: StoredTree) -> list[IndexEntry]:
+    return list(referenced(artifact.reference(at_s=1.0), flow=Flow()))
+
+
 def other_mode(path: Path) -> None:
     path.chmod(0o600)
 
@@ -151,20 +157,14 @@ def test_an_entry_that_differs_in_anything_but_its_content_is_found(
 ) -> None:
     artifact = stored(volume, tmp_path / "store")
     harm(volume / ("folder/again" if harm is other_file else "crocbot.json"))
-    order = filling(artifact, volume)
-    drill = Drill(order, flow=Flow(), reporter=Reporter(io.BytesIO(), SystemClock()), clock=SystemClock())
-    assert order.reference is not None
-    entries = list(drill._index(order.reference))
+    entries = entries_of(artifact)
     with pytest.raises(IntegrityError, match=words):
         faithful.check_attributes(volume, entries, flow=Flow(), has_owners=False)
 
 
 def test_owners_count_where_files_can_be_given_away(volume: Path, tmp_path: Path) -> None:
     artifact = stored(volume, tmp_path / "store")
-    order = filling(artifact, volume)
-    drill = Drill(order, flow=Flow(), reporter=Reporter(io.BytesIO(), SystemClock()), clock=SystemClock())
-    assert order.reference is not None
-    [first, *_] = drill._index(order.reference)
+    [first, *_] = entries_of(artifact)
     foreign = type(first)(**{name: getattr(first, name) for name in first.__slots__} | {"uid": first.uid + 7})
     with pytest.raises(IntegrityError, match="belongs to"):
         faithful.check_attributes(volume, [foreign], flow=Flow(), has_owners=True)
@@ -177,12 +177,9 @@ def test_a_tree_that_differs_everywhere_is_given_up_early(
 ) -> None:
     artifact = stored(volume, tmp_path / "store")
     monkeypatch.setattr(faithful, "_DOUBTS_AT_MOST", 1)
-    order = filling(artifact, volume)
-    drill = Drill(order, flow=Flow(), reporter=Reporter(io.BytesIO(), SystemClock()), clock=SystemClock())
-    assert order.reference is not None
     (empty := tmp_path / "empty").mkdir()
     with pytest.raises(IntegrityError) as failed:
-        faithful.check_attributes(empty, drill._index(order.reference), flow=Flow(), has_owners=False)
+        faithful.check_attributes(empty, entries_of(artifact), flow=Flow(), has_owners=False)
     assert failed.value.facts["entries"] == "2"
 
 
