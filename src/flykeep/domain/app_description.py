@@ -50,8 +50,16 @@ class DescribedMachine:
     @property
     def volume_ids(self) -> tuple[VolumeId, ...]:
         """The volumes it mounts; Fly allows one."""
-        mounts = json.loads(self.config_json).get("mounts") or []
-        return tuple(VolumeId(str(each["volume"])) for each in mounts if isinstance(each, dict) and each.get("volume"))
+        return tuple(VolumeId(str(each["volume"])) for each in self._mounts if each.get("volume"))
+
+    @property
+    def mount_names(self) -> tuple[str, ...]:
+        """What the volumes are called that it mounts."""
+        return tuple(str(each["name"]) for each in self._mounts if each.get("name"))
+
+    @property
+    def _mounts(self) -> list[Json]:
+        return [each for each in json.loads(self.config_json).get("mounts") or [] if isinstance(each, dict)]
 
     @property
     def standbys(self) -> tuple[MachineId, ...]:
@@ -116,9 +124,14 @@ class AppDescription:
         return tuple(each.name for each in self.secrets)
 
     def volume_of(self, machine: DescribedMachine) -> DescribedVolume | None:
-        """The volume that this machine mounts; None for one without data."""
+        """The volume that this machine mounts; None for one without data, or whose volume is not described.
+
+        A machine that was described before its volume got another id is known by the volume's name.
+        """
         known = {each.id: each for each in self.volumes}
-        return next((known[each] for each in machine.volume_ids if each in known), None)
+        named = [each for each in self.volumes if each.name in machine.mount_names]
+        by_id = next((known[each] for each in machine.volume_ids if each in known), None)
+        return by_id or (named[0] if len(named) == 1 else None)
 
     def is_same_but_for_time(self, other: AppDescription | None) -> bool:
         return other is not None and replace(self, described_at=other.described_at) == other

@@ -75,7 +75,8 @@ def describe(
 ) -> AppDescription:
     """The description that `reading` makes of an app; what it lacks is kept from `last`, or named as a gap.
 
-    Nothing incomplete is taken: of a machine without its whole configuration the last whole one stays.
+    Nothing incomplete is taken: of a machine without its whole configuration the last whole one stays. So do the
+    machines of an app that has none now: it was taken apart, or is just being rebuilt.
     """
     gaps: list[str] = []
     network = reading.app.network if reading.app else None
@@ -110,6 +111,8 @@ def _described_machines(
     machines: Sequence[Machine], last: AppDescription | None, gaps: list[str]
 ) -> tuple[DescribedMachine, ...]:
     known = {one.id: one for one in last.machines} if last else {}
+    if last is not None and not _machines(machines):
+        return last.machines
     found: list[DescribedMachine] = []
     for machine in _machines(machines):
         described = _described_machine(machine) or known.get(machine.id)

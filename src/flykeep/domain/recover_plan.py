@@ -158,7 +158,15 @@ def _refusals(wish: RecoverWish, facts: RecoverFacts, names: SecretNames) -> tup
         hint = hint or "Add them to the file; one that is not needed any more may be empty."
     if not facts.described.machines and not facts.described.volumes:
         found.append("nothing is known of its machines and volumes")
+    homeless = [each.name for each in facts.described.machines if _is_homeless(each, facts.described)]
+    if homeless and not wish.is_bare:
+        found.append(f"nothing is known of the volumes that these machines mount: {', '.join(homeless)}")
+        hint = hint or "Use --no-machines, then `fly deploy`."
     return tuple(found), hint
+
+
+def _is_homeless(machine: DescribedMachine, described: AppDescription) -> bool:
+    return bool(machine.volume_ids) and described.volume_of(machine) is None
 
 
 def _planned(volume: DescribedVolume, backups: Mapping[str, VolumeBackup]) -> PlannedVolume:

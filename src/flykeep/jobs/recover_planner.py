@@ -50,8 +50,6 @@ class RecoverPlanner:
     async def plan(self, wish: RecoverWish, *, identity: str | None) -> RecoverPlan:
         """Raises NotFoundError where neither the catalog nor any store describes the app."""
         described = await self._described(wish.app, identity)
-        if wish.app != described.app:
-            raise NotFoundError(f"what is kept describes {described.app}, not {wish.app}")
         progress = await self.log.progress(wish.app, wish.name)
         facts = RecoverFacts(
             described=described,

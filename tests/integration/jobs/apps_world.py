@@ -112,7 +112,7 @@ class AppsWorld:
 
 
 def _address(kind: AddressKind, number: int, region: str | None = None) -> DescribedAddress:
-    text = f"{_PREFIX[kind]}{number}"
+    text = f"{_PREFIX[kind]}{number % 250 + 1}"
     is_shared = kind is AddressKind.SHARED_V4
     told = address_kind(text, is_shared=is_shared, is_egress=kind is AddressKind.EGRESS)
     return DescribedAddress(text, told, region, is_shared=is_shared)

@@ -150,6 +150,9 @@ def test_it_tells_its_regions_its_secrets_and_the_volume_of_a_machine() -> None:
     assert described.secret_names == ("BOT_TOKEN",)
     assert described.volume_of(MACHINE) == VOLUME
     assert described.volume_of(bare) is None
+    moved = replace(VOLUME, id=VolumeId("vol_2"))
+    assert replace(described, volumes=(moved,)).volume_of(MACHINE) == moved  # known by its name
+    assert replace(described, volumes=(moved, replace(moved, id=VolumeId("vol_3")))).volume_of(MACHINE) is None
     assert (MACHINE.image[-6:], bare.image) == ("5" * 6, "")
 
 

@@ -68,6 +68,13 @@ def test_the_instant_is_when_the_content_changed_and_not_when_it_was_read() -> N
     assert changed.described_at == NOW + DAY
 
 
+def test_the_machines_of_an_app_that_has_none_now_stay_described() -> None:
+    first = describe(APP, WHOLE, None, org="acme", now=NOW)
+    taken_apart = describe(APP, replace(WHOLE, machines=()), first, org="acme", now=NOW + DAY)
+    assert taken_apart is first
+    assert describe(APP, replace(WHOLE, machines=()), None, org="acme", now=NOW).machines == ()
+
+
 def test_temporary_and_leaving_things_are_not_part_of_an_app() -> None:
     temporary = volume("vol_t", name=volume_name_of())
     leaving = volume("vol_l", state="pending_destroy")
