@@ -104,6 +104,17 @@ def runbook_key(app: AppName, *, is_encrypted: bool) -> str:
     return f"{RUNBOOKS_PREFIX}{_escape(app)}.md.zst{'.age' if is_encrypted else ''}"
 
 
+def earlier_runbooks_prefix(app: AppName) -> str:
+    """Where pages of this app are kept that describe machines which are gone."""
+    return f"{RUNBOOKS_PREFIX}{_escape(app)}/"
+
+
+def earlier_runbook_key(app: AppName, on: datetime, *, is_encrypted: bool) -> str:
+    """One a day: `_runbooks/<app>/<YYYY-MM-DD>.md.zst.age`, the day being that in UTC."""
+    day = f"{on.astimezone(UTC):%Y-%m-%d}"
+    return f"{earlier_runbooks_prefix(app)}{day}.md.zst{'.age' if is_encrypted else ''}"
+
+
 def proof_id_of(key: str) -> ProofId | None:
     """The id that a proof under this key must have; None where flykeep would never have made the key."""
     parts = key.removeprefix(PROOFS_PREFIX).split("/")

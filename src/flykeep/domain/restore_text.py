@@ -130,4 +130,7 @@ openssl pkeyutl -verify -pubin -keyform DER -inkey signer.der -rawin -in signed-
 ```
 
 It says `Signature Verified Successfully`. Then follow the page.
+
+The page shows the app as it was seen last. If that was when it was half gone already, take an earlier one: under
+`_runbooks/<app>/` lie those of days on which machines had vanished, one a day, named by the day.
 """

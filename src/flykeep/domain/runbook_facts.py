@@ -70,8 +70,9 @@ class RunbookFacts:
 
     @property
     def machines_without_data(self) -> tuple[DescribedMachine, ...]:
-        known = {each.id for each in self.described.volumes}
-        return tuple(each for each in self.machines if not known & set(each.volume_ids))
+        """All that are no volume's holder: none is left out."""
+        holders = [self.holder(volume) for volume in self.described.volumes]
+        return tuple(each for each in self.machines if each not in holders)
 
     def newest_copies(self, history: VolumeHistory) -> tuple[tuple[StoreDoor, Artifact], ...]:
         """The newest artifact of each store that has one; one that counts as a backup before any that does not."""

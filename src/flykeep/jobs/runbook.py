@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,7 +13,7 @@ from flykeep.domain import layout
 from flykeep.domain.app_description import AppDescription, DescribedVolume
 from flykeep.domain.artifact import Artifact
 from flykeep.domain.candidates import LONGEST_RETENTION
-from flykeep.domain.errors import StoreError
+from flykeep.domain.errors import StoreError, StoreNotFoundError, StorePreconditionError
 from flykeep.domain.ids import AppName
 from flykeep.domain.run import Outcome
 from flykeep.domain.runbook import runbook
@@ -25,7 +27,25 @@ from flykeep.jobs.runner import TargetJob
 from flykeep.ports.catalog import Catalog, RecordedSnapshot, Transaction
 from flykeep.ports.clock import Clock
 from flykeep.ports.crypto import Sealer, Signer
-from flykeep.ports.store import StoreOrder, StoreType
+from flykeep.ports.store import Store, StoreOrder, StoreType
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What a store was given last: the page's digest, and the machines that it describes."""
+
+    digest: str
+    machines: tuple[str, ...]
+
+    def to_note(self) -> str:
+        return json.dumps([self.digest, *self.machines], ensure_ascii=False)
+
+    @classmethod
+    def of(cls, note: str | None) -> _Mark | None:
+        if not note:
+            return None
+        digest, *machines = json.loads(note)
+        return cls(digest, tuple(machines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +69,20 @@ class Runbooks:
 
         `home` is the store that it lies in. `name` and `org` are for an app that shall be built under others.
         """
+        facts = await self._facts(app, home=home)
+        if facts is None:
+            return None
+        described = replace(facts.described, app=name or app, org=org or facts.described.org)
+        return runbook(replace(facts, described=described))
+
+    async def _facts(self, app: AppName, *, home: str | None) -> RunbookFacts | None:
         async with self.catalog.transaction() as tx:
             saved = await tx.description(app)
             if saved is None or saved.description is None:
                 return None
             histories = await self._histories(tx, saved.description)
         doors = sorted((door_of(bound.order) for bound in self.stores.values()), key=lambda door: door.name != home)
-        described = replace(saved.description, app=name or app, org=org or saved.description.org)
-        return runbook(RunbookFacts(described, histories, tuple(doors)))
+        return RunbookFacts(saved.description, histories, tuple(doors))
 
     async def renew(self, apps: Iterable[AppName], journal: Journal) -> None:
         """Write every page that a store does not hold as it is now; a failure is journalled and remembered.
@@ -65,9 +91,9 @@ class Runbooks:
         """
         for app in sorted(set(apps)):
             for name, bound in self.stores.items():
-                text = await self.page(app, home=name)
-                if text is not None:
-                    await self._renew(app, bound, text, journal)
+                facts = await self._facts(app, home=name)
+                if facts is not None:
+                    await self._renew(facts, bound.store, journal)
 
     async def renew_all(self, journal: Journal) -> None:
         """The same for every app that a target belongs to; the pages of apps that were erased are removed."""
@@ -79,7 +105,7 @@ class Runbooks:
         await self.renew(live, journal)
         for app in sorted(erased):
             for bound in self.stores.values():
-                await self._remove(app, bound, journal)
+                await self._remove(app, bound.store, journal)
 
     async def stale(self) -> tuple[StaleRunbook, ...]:
         """What could not be renewed when it was last tried."""
@@ -95,39 +121,57 @@ class Runbooks:
         async with self.catalog.transaction() as tx:
             return tuple(sorted({lineage.app for lineage in await tx.lineages()}))
 
-    async def _renew(self, app: AppName, bound: BoundStore, text: str, journal: Journal) -> None:
-        store, digest = bound.store, self._digest(text)
+    async def _renew(self, facts: RunbookFacts, store: Store, journal: Journal) -> None:
+        app, text = facts.described.app, runbook(facts)
+        mark = _Mark(self._digest(text), tuple(machine.name for machine in facts.machines))
         async with self.catalog.transaction() as tx:
-            if await tx.note(_written(app, store.name)) == digest:
-                return
-        key = layout.runbook_key(app, is_encrypted=bool(self.recipients))
+            last = _Mark.of(await tx.note(_written(app, store.name)))
+        if last is not None and last.digest == mark.digest:
+            return
         signature_hex = self.signer.sign(text.encode())
         document = signed_page(text, signature_hex=signature_hex, signer_hex=self.signer.public_hex)
         try:
-            await store.put(key, self.sealer.seal(document, recipients=self.recipients))
+            if last is None or set(last.machines) - set(mark.machines):
+                await self._set_aside(app, store)
+            await store.put(self._key(app), self.sealer.seal(document, recipients=self.recipients))
         except StoreError as error:
             await journal.step("runbook not renewed", store=store.name, app=app, code=error.code, error=str(error))
             await self._remember_failure(app, store.name, error)
             return
-        async with self.catalog.transaction() as tx:
-            await tx.save_note(_written(app, store.name), digest)
-            await tx.save_note(_failing(app, store.name), "")
+        await self._remember(app, store.name, mark.to_note())
         await journal.step("runbook renewed", store=store.name, app=app)
 
-    async def _remove(self, app: AppName, bound: BoundStore, journal: Journal) -> None:
-        store = bound.store
+    async def _set_aside(self, app: AppName, store: Store) -> None:
+        """Keep the page that describes machines which are gone, or of which this catalog knows nothing.
+
+        An app that is half rebuilt must not take the page by which it is rebuilt. Of one day the first stays.
+        """
+        key = layout.earlier_runbook_key(app, self.clock.now(), is_encrypted=bool(self.recipients))
+        with contextlib.suppress(StoreNotFoundError, StorePreconditionError):
+            await store.put_new(key, await store.get(self._key(app)))
+
+    async def _remove(self, app: AppName, store: Store, journal: Journal) -> None:
         async with self.catalog.transaction() as tx:
             if not await tx.note(_written(app, store.name)):
                 return
         try:
-            await store.delete(layout.runbook_key(app, is_encrypted=bool(self.recipients)))
+            earlier = await store.list(layout.earlier_runbooks_prefix(app))
+            for key in (*(found.key for found in earlier), self._key(app)):
+                await store.delete(key)
         except StoreError as error:
             await journal.step("runbook not removed", store=store.name, app=app, code=error.code, error=str(error))
             return
-        async with self.catalog.transaction() as tx:
-            await tx.save_note(_written(app, store.name), "")
-            await tx.save_note(_failing(app, store.name), "")
+        await self._remember(app, store.name, "")
         await journal.step("runbook removed", store=store.name, app=app)
+
+    async def _remember(self, app: AppName, store: str, mark: str) -> None:
+        """Only after the store has done it."""
+        async with self.catalog.transaction() as tx:
+            await tx.save_note(_written(app, store), mark)
+            await tx.save_note(_failing(app, store), "")
+
+    def _key(self, app: AppName) -> str:
+        return layout.runbook_key(app, is_encrypted=bool(self.recipients))
 
     async def _remember_failure(self, app: AppName, store: str, error: StoreError) -> None:
         async with self.catalog.transaction() as tx:

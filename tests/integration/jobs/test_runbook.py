@@ -28,7 +28,7 @@ from flykeep.ports.store import StoreOrder, StoreType
 from tests.integration.jobs.parts import Parts, parts_in
 from tests.integration.worker.artifacts import OPERATOR
 from tests.unit.domain.builders import DAY, HOUR, lineage
-from tests.unit.domain.runbook_world import described, described_volume
+from tests.unit.domain.runbook_world import described, described_machine, described_volume
 
 APP = AppName("my-crocbot")
 KEY = "_runbooks/my-crocbot.md.zst.age"
@@ -209,7 +209,11 @@ async def test_an_app_that_was_never_described_has_no_page(shelf: Shelf) -> None
 
 
 async def test_the_page_of_an_ended_target_stays_and_that_of_an_erased_one_goes(shelf: Shelf) -> None:
+    await shelf.describe(machines=(described_machine("m9", name="gone"),))
     await shelf.runbooks.renew_all(shelf.journal)
+    await shelf.describe()
+    await shelf.runbooks.renew_all(shelf.journal)
+    assert len(await earlier(shelf)) == 1
     await shelf.end(is_erased=False)
     await shelf.runbooks.renew_all(shelf.journal)
     assert (await shelf.page()).text
@@ -222,7 +226,52 @@ async def test_the_page_of_an_ended_target_stays_and_that_of_an_erased_one_goes(
 
     for store in shelf.parts.stores.values():
         assert await store.list("_runbooks/") == []
-    assert (await shelf.names())[2:] == ["runbook removed", "runbook not removed", "runbook removed"]
+    assert (await shelf.names())[4:] == ["runbook removed", "runbook not removed", "runbook removed"]
+
+
+async def earlier(shelf: Shelf) -> list[str]:
+    return [found.key for found in await shelf.parts.stores["offsite"].list("_runbooks/my-crocbot/")]
+
+
+async def test_an_app_that_is_half_rebuilt_does_not_take_the_page_by_which_it_is_rebuilt(shelf: Shelf) -> None:
+    await shelf.runbooks.renew_all(shelf.journal)
+    whole = await shelf.parts.stores["offsite"].get(KEY)
+    for name in ("recovery-helper-1", "name-of-m1"):
+        await shelf.describe(machines=(described_machine("m9", name=name),))
+        await shelf.runbooks.renew_all(shelf.journal)
+
+    (kept,) = await earlier(shelf)
+    assert kept == f"_runbooks/my-crocbot/{shelf.parts.clock.now():%Y-%m-%d}.md.zst.age"
+    assert await shelf.parts.stores["offsite"].get(kept) == whole
+    assert "--name name-of-m1" in command_blocks((await shelf.page()).text)["machine-1"]
+
+
+async def test_a_catalog_that_was_lost_does_not_take_the_page_either(shelf: Shelf) -> None:
+    await shelf.parts.stores["offsite"].put(KEY, b"the page of an earlier daemon")
+    await shelf.runbooks.renew_all(shelf.journal)
+
+    (kept,) = await earlier(shelf)
+    assert await shelf.parts.stores["offsite"].get(kept) == b"the page of an earlier daemon"
+
+
+async def test_more_machines_or_other_backups_leave_no_earlier_page(shelf: Shelf) -> None:
+    await shelf.runbooks.renew_all(shelf.journal)
+    await shelf.describe(machines=(described_machine(), described_machine("m2")))
+    await shelf.runbooks.renew_all(shelf.journal)
+
+    assert "name-of-m2" in (await shelf.page()).text
+    assert await earlier(shelf) == []
+
+
+async def test_a_page_that_cannot_be_kept_is_not_replaced(shelf: Shelf) -> None:
+    await shelf.runbooks.renew_all(shelf.journal)
+    whole = await shelf.parts.stores["offsite"].get(KEY)
+    await shelf.describe(machines=())
+    shelf.parts.stores["offsite"].fail_with(DOWN)
+    await shelf.runbooks.renew_all(shelf.journal)
+
+    assert await shelf.parts.stores["offsite"].get(KEY) == whole
+    assert [stale.store for stale in await shelf.runbooks.stale()] == ["offsite"]
 
 
 def test_a_volumes_own_lineage_comes_before_those_that_have_lost_theirs() -> None:

@@ -20,6 +20,8 @@ from flykeep.domain.layout import (
     artifact_prefix,
     check_key,
     data_key,
+    earlier_runbook_key,
+    earlier_runbooks_prefix,
     index_key,
     manifest_key,
     parse_key,
@@ -92,6 +94,13 @@ def test_every_app_has_a_runbook_of_its_own_that_is_no_artifact(app: AppName, is
     assert re.fullmatch(r"_runbooks/[A-Za-z0-9_~-]+\.md\.zst(\.age)?", key)
     assert key.endswith(".age") is is_encrypted
     assert parse_key(key) is None
+
+    earlier = earlier_runbook_key(
+        app, datetime(2026, 3, 1, 23, tzinfo=timezone(-timedelta(hours=2))), is_encrypted=True
+    )
+    assert earlier.startswith(earlier_runbooks_prefix(app))
+    assert earlier.endswith("/2026-03-02.md.zst.age")
+    assert parse_key(earlier) is None
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,18 @@ def test_an_app_without_volumes_secrets_and_addresses_says_so() -> None:
     assert "## 5. Volumes\nThe app had none." in page
 
 
+@given(st.lists(st.sampled_from(["vol_1", "vol_2", "vol_gone", None]), max_size=4))
+def test_every_machine_is_made_exactly_once_whatever_it_mounts(mounted: list[str | None]) -> None:
+    machines = tuple(
+        described_machine(f"m{at}", {"image": IMAGE, "mounts": [{"volume": volume, "path": "/data"}] if volume else []})
+        for at, volume in enumerate(mounted)
+    )
+    page = page_of(described(machines=machines, volumes=(described_volume(), described_volume("vol_2"))))
+    made = [body for name, body in command_blocks(page).items() if name.startswith("machine-")]
+
+    assert sorted(re.findall(r"--name (\S+)", "".join(made))) == sorted(each.name for each in machines)
+
+
 def test_two_volumes_of_one_name_are_told_apart_by_their_numbers() -> None:
     second = CONFIG | {"mounts": [{"volume": "vol_2", "path": "/srv/my data"}]}
     machines = (described_machine(), described_machine("m2", second))
