@@ -26,6 +26,7 @@ from flykeep.ports.worker import DrillOrder, DrillResult, IndexReference, Progre
 PROBED = "probed"
 NOT_COMPARED = "not compared"
 _MARGIN = timedelta(minutes=15)  # for starting, handing in and the last report
+_WAITING = timedelta(hours=2)  # a volume is restored and a machine started before a worker reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Prober:
 
     def linked(self, order: StoreOrder, keys: Sequence[str]) -> StoreOrder:
         """These objects alone, by links that hold as long as a worker may need them."""
-        return self.links.linked(order, keys, valid_for=self.deadline + _MARGIN)
+        return self.links.linked(order, keys, valid_for=self.deadline + _WAITING)
 
     async def _against(self, work: TargetWork) -> Artifact | None:
         async with self.catalog.transaction() as tx:

@@ -219,6 +219,6 @@ def _explained(plan: CopyPlan, error: FlyError) -> FlykeepError:
         return error
     return RefusalError(
         f"Fly makes no volume of this snapshot in the app {plan.app}: {error.message}",
-        hint="Copy an artifact instead: `flykeep restore TARGET --artifact latest --to APP`.",
+        hint="Look whether the token may make volumes there, or copy an artifact: --artifact latest --to APP.",
         facts={"app": plan.app, "snapshot": plan.source.snapshot_id},
     )
