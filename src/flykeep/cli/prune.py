@@ -15,7 +15,7 @@ from flykeep.cli.targets import TARGET_HELP, find_lineage
 from flykeep.domain.documents import Plain, plain
 from flykeep.domain.errors import RefusalError
 from flykeep.domain.policy import JobKind
-from flykeep.domain.prune import PlannedCopy
+from flykeep.domain.prune import PlannedCopy, locked_words
 from flykeep.domain.retention import Decision, Fate
 from flykeep.domain.run import RunRequest
 from flykeep.domain.target import ORG_LINEAGE, Lineage
@@ -94,7 +94,7 @@ def _print_result(result: dict[str, Any], options: Common) -> None:
     for copy in result.get("copies", []):
         line = f"{copy['target']} in {copy['store']}: {count_text(len(copy['removed']), 'artifact')} removed"
         out.print(f"{line}, {bytes_text(copy['freed_bytes'])} freed, {copy['kept']} kept", markup=False)
-        for words in (*(f"{one}: locked by the store" for one in copy["locked"]), *copy["held"]):
+        for words in (*(locked_words(one) for one in copy["locked"]), *copy["held"]):
             out.print(f"  left for now: {words}", markup=False)
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from flykeep.domain.cadence import longest_gap
 from flykeep.domain.findings import Finding, FindingCode, Severity, Subject
 from flykeep.domain.policy import Schedule
+from flykeep.domain.prune import locked_words
 from flykeep.domain.run import Run, RunState
 from flykeep.domain.wording import span
 
@@ -100,7 +101,7 @@ def _copies(run: Run) -> list[_Held]:
         _Held(
             key=(copy["lineage_id"], copy["store"]),
             target=copy["target"],
-            problems=tuple(copy["problems"]),
+            problems=(*copy["problems"], *map(locked_words, copy.get("locked", ())), *copy.get("held", ())),
             at=run.ended_at or run.requested_at,
         )
         for copy in result.get("copies", [])

@@ -46,6 +46,16 @@ class CopyResult:
     freed_bytes: int
     problems: tuple[str, ...]
 
+    @property
+    def undone(self) -> tuple[str, ...]:
+        """What the run meant to remove and found that it could not."""
+        return (*(locked_words(export_id) for export_id in self.locked), *self.held)
+
+
+def locked_words(export_id: str) -> str:
+    """What is said of an artifact that its store refused to delete."""
+    return f"{export_id}: locked by the store"
+
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:

@@ -99,13 +99,15 @@ def _result(copy: PlannedCopy, done: list[Removal]) -> CopyResult:
 
 
 def _outcome(result: PruneResult) -> Outcome:
-    """Refused where a guard held everything back; degraded where it held some."""
+    """Refused where a guard held everything back; degraded where it held some, or something came in between."""
     problems = [f"{copy.target} in {copy.store}: {problem}" for copy in result.copies for problem in copy.problems]
-    if not problems:
+    undone = [f"{copy.target} in {copy.store}: {one}" for copy in result.copies for one in copy.undone]
+    if not problems and not undone:
         return Outcome(RunState.SUCCEEDED, to_json(result))
     is_anything_removed = bool(result.finished) or any(copy.removed for copy in result.copies)
     refusal = RefusalError(
-        "; ".join(problems[:5]), hint="Look at it with `flykeep prune`; --allow-share raises the largest share."
+        "; ".join([*problems, *undone][:5]),
+        hint="Look at it with `flykeep prune`; --allow-share raises the largest share.",
     )
-    state = RunState.DEGRADED if is_anything_removed else RunState.REFUSED
+    state = RunState.DEGRADED if is_anything_removed or undone else RunState.REFUSED
     return Outcome(state, to_json(result), failure_of(refusal))

@@ -223,6 +223,20 @@ class TestWhatIsRefused:
         await endings.prune()
         assert oldest.export_id not in await endings.ids("offsite")
 
+    async def test_a_lock_that_only_the_removal_meets_degrades_the_run(self, parts: Parts) -> None:
+        async def refuse(key: str) -> None:
+            raise StoreError("the object is locked")
+
+        endings = await exported(parts, 3)
+        parts.stores["offsite"].delete = refuse  # type: ignore[method-assign]
+
+        outcome = await endings.prune()
+
+        assert outcome.state is RunState.DEGRADED
+        assert outcome.failure
+        assert "locked by the store" in outcome.failure.message
+        assert (await endings.prune()).state is RunState.SUCCEEDED  # now it is known, and planned with
+
     async def test_a_pin_keeps_an_artifact_in_every_store(self, parts: Parts) -> None:
         endings = await exported(parts, 3)
         oldest = (await endings.ids("shelf"))[2]
@@ -248,8 +262,12 @@ class TestWhatIsRefused:
             await tx.unpin(oldest.export_id)
         run = await parts.claimed(lineage_id=lineage_id or parts.lineage.id)
 
-        held = json.loads((await endings.prune()).result_json)["copies"][0]["held"]
+        pruned = await endings.prune()
+        held = json.loads(pruned.result_json)["copies"][0]["held"]
 
+        assert pruned.state is RunState.DEGRADED
+        assert pruned.failure
+        assert "is at work" in pruned.failure.message
         assert held == [f"{oldest.export_id}: export run {run.id} is at work; it may read it"]
         assert len(await endings.ids("offsite")) == 3
 

@@ -1,6 +1,7 @@
 """People are told where retention does not run, and what it holds back."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from flykeep.domain.compliance_retention import RetentionFacts, retention_findings
@@ -71,6 +72,19 @@ def test_what_a_person_has_put_right_since_is_not_told_any_more() -> None:
 
     assert judged(by_hand, before) == []
     assert len(judged(run(1, store="shelf"), before)) == 1
+
+
+def test_what_the_run_itself_found_locked_or_in_use_is_told_at_once() -> None:
+    found_out = run(1, state=RunState.DEGRADED)
+    assert found_out.outcome
+    result = json.loads(found_out.outcome.result_json)
+    result["copies"][0] |= {"locked": ["01A"], "held": ["01B: pinned: evidence"]}
+
+    (found,) = judged(replace(found_out, outcome=Outcome(RunState.DEGRADED, json.dumps(result))))
+
+    assert found.summary == (
+        "Retention holds back: shop/data in offsite (01A: locked by the store; 01B: pinned: evidence)."
+    )
 
 
 def test_many_copies_are_told_in_one_sentence() -> None:
