@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+import structlog
 
 from flykeep.domain import store_trial as judge
 from flykeep.domain.errors import (
@@ -25,6 +26,8 @@ from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock, IdSource
 from flykeep.ports.store import StoreType
 from flykeep.ports.store_trial import StoreTrials, TrialOrder
+
+log = structlog.get_logger()
 
 FOLDER = "_doctor"
 _SIZE_BYTES = 24 << 20
@@ -65,7 +68,7 @@ class StoreTrial:
 
     async def examine(self) -> StoreTrialReport:
         """A step that fails does not hide the others; what a trial that was killed left is removed first."""
-        await self._clear_abandoned()
+        abandoned = await self._clear_abandoned()
         place = _Place(f"{FOLDER}/{self.ids.token()}")
         await self._remember(json.dumps({"prefix": place.prefix, "at": self.clock.now().isoformat()}))
         try:
@@ -74,7 +77,7 @@ class StoreTrial:
             await self._withdraw(place)
         if not place.left or self.bound.traits.are_deletes_refused:
             await self._remember("")
-        return StoreTrialReport(self.bound.store.name, tuple(steps), tuple(place.left))
+        return StoreTrialReport(self.bound.store.name, tuple(steps), (*abandoned, *place.left))
 
     async def _steps(self, place: _Place) -> list[TrialStep]:
         steps = [await self._step("clock", self._clock, place), await self._step("create", self._create, place)]
@@ -203,27 +206,39 @@ class StoreTrial:
                 await asyncio.shield(cleanup)
         except TimeoutError:
             cleanup.cancel()
+            self._say_left(place, f"no answer within {_STEP_LIMIT.total_seconds():.0f} s")
 
     async def _clear(self, place: _Place) -> None:
-        with contextlib.suppress(StoreError):
+        try:
             await self._remove(place)
             await self.bound.store.discard_unfinished(f"{place.prefix}/")
+        except StoreError as error:
+            self._say_left(place, str(error))
 
-    async def _clear_abandoned(self) -> None:
-        """What the note of an earlier trial names, unless that one may still be at work."""
+    def _say_left(self, place: _Place, why: str) -> None:
+        """Its note stays too, so that a later trial tries again."""
+        place.left = place.left or [f"{place.prefix}/"]
+        log.warning("doctor.left", store=self.bound.store.name, prefix=place.prefix, why=why)
+
+    async def _clear_abandoned(self) -> list[str]:
+        """What the note of an earlier trial names, unless that one may still be at work; gives what would not go."""
         async with self.catalog.transaction() as tx:
             known = await tx.note(self._note)
         if not known:
-            return
+            return []
         earlier = json.loads(known)
         if self.clock.now() - datetime.fromisoformat(earlier["at"]) < _ABANDONED_AFTER:
-            return
-        await self._clear(_Place(earlier["prefix"]))
-        with contextlib.suppress(StoreError):
+            return []
+        place = _Place(earlier["prefix"])
+        await self._clear(place)
+        try:
             uploads = await self.buckets.uploads(self.bound.order)
             ours = [upload for upload in uploads if upload.key.startswith(f"{earlier['prefix']}/")]
             if ours:
                 await self.buckets.abort(self.bound.order, ours)
+        except StoreError as error:
+            log.warning("doctor.uploads_left", store=self.bound.store.name, prefix=place.prefix, why=str(error))
+        return place.left
 
     @property
     def _note(self) -> str:

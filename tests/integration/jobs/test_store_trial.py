@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from structlog.testing import capture_logs
 
 from flykeep.adapters.stores.bucket_child import BucketChild
 from flykeep.adapters.stores.object_store import ObjectStore
@@ -339,13 +340,34 @@ async def test_a_trial_that_is_called_off_removes_what_it_stored(bench: Bench) -
     assert await bench.left() == []
 
 
-async def test_a_cleanup_that_hangs_is_given_up(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_a_trial_could_not_remove_is_said_and_tried_again_by_a_later_one(parts: Parts) -> None:
+    bench = Bench(parts, Sick("tires"))
+    with capture_logs() as logs:
+        report = await bench.trial.examine()
+
+    (left,) = report.left
+    assert left.startswith("_doctor/")
+    assert [(line["prefix"], line["log_level"]) for line in logs] == [(left.rstrip("/"), "warning")]
+    await parts.clock.sleep(timedelta(hours=2))
+    bench.buckets.time = parts.clock.now()
+    still, _ = (await bench.trial.examine()).left
+    assert still == left
+    bench.store.wrong = ""
+    await parts.clock.sleep(timedelta(hours=2))
+    bench.buckets.time = parts.clock.now()
+    assert (await bench.trial.examine()).left == ()
+
+
+async def test_a_cleanup_that_hangs_is_given_up_and_said(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stuck(MemoryStore):
         async def discard_unfinished(self, prefix: str) -> None:
             await asyncio.Event().wait()
 
     monkeypatch.setattr(store_trial, "_STEP_LIMIT", timedelta(milliseconds=30))
-    assert (await Bench(parts, Stuck()).trial.examine()).is_healthy
+    report = await Bench(parts, Stuck()).trial.examine()
+
+    assert report.is_healthy
+    assert len(report.left) == 1
 
 
 async def killed(bench: Bench) -> str:
