@@ -24,6 +24,7 @@ from flykeep.bootstrap.restoring import Restoring, restoring
 from flykeep.bootstrap.watching import checking, doctor, notifiers, proof_book, recipients, runbooks
 from flykeep.bootstrap.workers import drilling, scratch_sweep, snapshot_source
 from flykeep.domain.policy import JobKind
+from flykeep.jobs.adopt import AdoptJob
 from flykeep.jobs.alerting import Alerting
 from flykeep.jobs.candidates import CandidateReader
 from flykeep.jobs.check import CheckJob
@@ -89,6 +90,7 @@ class Application:
     restores: Restoring
     candidates: CandidateReader
     inspect: InspectJob
+    adopt: AdoptJob
 
 
 @asynccontextmanager
@@ -184,6 +186,7 @@ def _assemble(ground: Ground) -> Application:
         copies=copies,
         candidates=CandidateReader(ground.fly, catalog, clock, settings.targets),
         inspect=inspecting(ground, check),
+        adopt=AdoptJob(ground.fly, catalog, clock, settings.targets),
     )
 
 

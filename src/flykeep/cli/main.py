@@ -12,6 +12,7 @@ import typer
 
 from flykeep import __version__
 from flykeep.cli import (
+    adopt,
     artifact,
     artifacts,
     audit,
@@ -112,6 +113,7 @@ for module in (
     runs,
     incidents,
     pause,
+    adopt,
     retire,
     audit,
     notify,

@@ -28,6 +28,7 @@ class AuditAction(StrEnum):
     RETIRED = "retired"
     RESUMED = "resumed"
     ERASED = "erased"
+    ADOPTED = "adopted"
 
 
 @dataclass(frozen=True, slots=True)

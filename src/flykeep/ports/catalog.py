@@ -157,6 +157,16 @@ class Holds(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class MergeCounts:
+    """How much of one lineage became another's."""
+
+    runs: int
+    snapshots: int
+    artifacts: int
+    proofs: int
+
+
 class Lineages(Protocol):
     async def save_lineage(self, lineage: Lineage) -> None:
         """Insert or renew by id."""
@@ -174,6 +184,14 @@ class Lineages(Protocol):
 
     async def machine_config(self, lineage_id: LineageId) -> str | None:
         """The configuration saved last for this lineage's machine."""
+        ...
+
+    async def merge_lineage(self, lineage_id: LineageId, *, into: LineageId) -> MergeCounts:
+        """Give all that is known of one lineage to another, and drop the one; nothing but its verdicts is lost.
+
+        A run of a slot that the other has a run of too becomes one more attempt of that slot. The caller has made
+        sure that not both have a running run.
+        """
         ...
 
     async def forget_lineage(self, lineage_id: LineageId) -> None:

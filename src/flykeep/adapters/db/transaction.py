@@ -7,9 +7,12 @@ from flykeep.adapters.db.backups import SqlBackups
 from flykeep.adapters.db.descriptions import SqlDescriptions
 from flykeep.adapters.db.holds import SqlHolds
 from flykeep.adapters.db.lineages import SqlLineages, SqlPauses
+from flykeep.adapters.db.merging import SqlMerging
 from flykeep.adapters.db.proofs import SqlProofs
 from flykeep.adapters.db.runs import SqlRunLedger
 
 
-class SqlTransaction(SqlRunLedger, SqlBackups, SqlHolds, SqlProofs, SqlLineages, SqlPauses, SqlAlerts, SqlDescriptions):
+class SqlTransaction(
+    SqlRunLedger, SqlBackups, SqlHolds, SqlProofs, SqlLineages, SqlPauses, SqlAlerts, SqlDescriptions, SqlMerging
+):
     """ports.catalog.Transaction; valid until the context that gave it ends."""

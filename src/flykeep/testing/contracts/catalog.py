@@ -14,6 +14,7 @@ from flykeep.domain.ids import LineageId, OwnerId, RunId
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Failure, Outcome, Run, RunState, Step
 from flykeep.ports.catalog import Catalog, NewestSlot
+from flykeep.testing.contracts.catalog_merging import MERGE_CHECKS
 from flykeep.testing.contracts.catalog_records import RECORD_CHECKS
 from flykeep.testing.contracts.catalog_samples import (
     LINEAGE,
@@ -330,4 +331,5 @@ CHECKS: tuple[CatalogCheck, ...] = (
     a_step_belongs_to_a_run_that_exists,
     a_living_catalog_answers_a_ping_even_during_a_transaction,
     *RECORD_CHECKS,
+    *MERGE_CHECKS,
 )
