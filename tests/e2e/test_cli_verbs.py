@@ -152,6 +152,11 @@ async def what_is_ended(told: Story) -> None:
     await told.tell("retire", "retire", "batch-jobs/jobs_data", "--yes", "--reason", "the job is done")
     await told.tell("resume retired", "resume", "batch-jobs/jobs_data")
     await told.tell("audit", "audit")
+    world = told.kit.sim.world
+    old = world.find_volume("batch-jobs", "jobs_data")
+    world.volumes["vol_rebuilt"] = replace(old, id="vol_rebuilt", attached_machine_id=None)
+    world.remove_volume(old)
+    await told.tell("adopt", "adopt", "batch-jobs/jobs_data", "vol_rebuilt", "--yes", "--reason", "rebuilt")
 
 
 class TestDocuments:
@@ -221,6 +226,12 @@ class TestHealth:
         entries = [(entry["action"], entry["reason"]) for entry in story["audit"]["entries"]]
         assert entries == [("resumed", ""), ("retired", "the job is done"), ("unpinned", ""), ("pinned", "evidence")]
         assert all(entry["actor"] for entry in story["audit"]["entries"])
+
+    async def test_a_rebuilt_app_goes_on_under_its_old_identity(self, story: Story) -> None:
+        found = story["adopt"]
+        assert (story.code("adopt"), found["is_applied"], found["volume_id"]) == (0, True, "vol_rebuilt")
+        assert len(found["former_volume_ids"]) == 1
+        assert story["resume retired"]["target"] == found["target"] == "batch-jobs/jobs_data"
 
     async def test_a_verdict_nobody_renewed_says_nothing_any_more(self, story: Story) -> None:
         assert (await story.kit.run("status", MAIN, "--json")).document["targets"][0]["verdict"] == "healthy"
@@ -334,8 +345,7 @@ class TestActing:
         assert story["snapshot"]["result"]["snapshot_id"] in listed
 
     async def test_runs_tell_their_steps(self, story: Story) -> None:
-        assert {run["kind"] for run in story["runs"]["runs"]} == {"snapshot", "export", "drill", "import", "volume"}
-        kinds = {"snapshot", "export", "drill", "import", "checkpoint"}
+        kinds = {"snapshot", "export", "drill", "import", "volume", "checkpoint"}
         assert {run["kind"] for run in story["runs"]["runs"]} == kinds
         assert "request snapshot" in [step["name"] for step in story["run"]["steps"]]
 
