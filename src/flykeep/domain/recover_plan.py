@@ -203,8 +203,12 @@ def _warnings(wish: RecoverWish, described: AppDescription, volumes: Sequence[Pl
     for volume in volumes:
         if volume.source is None:
             yield f"volume {volume.lost.name} ({volume.lost.id}) has no backup that is left: it will be EMPTY"
-        elif volume.source.doubt is not None:
+            continue
+        if volume.source.doubt is not None:
             yield f"of volume {volume.lost.name} only a doubtful backup is left: {volume.source.doubt}"
+        if volume.source.paths:
+            paths = ", ".join(volume.source.paths)
+            yield f"volume {volume.lost.name} comes back with {paths} only: nothing else was exported"
         if volume.source is not None and volume.source.paths:
             yield f"volume {volume.lost.name} comes back with what was exported alone: {', '.join(volume.source.paths)}"
     own = f"{_APP_REGISTRY}{wish.app}"

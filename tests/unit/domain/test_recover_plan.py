@@ -66,7 +66,7 @@ SNAPSHOT = candidate("vs_1", CandidateKind.SNAPSHOT, size_bytes=7 << 30, as_of_a
         ((candidate("a"), candidate("b", as_of_at=NOW - HOUR)), "b"),
         ((candidate("a"), candidate("b", as_of_at=NOW - HOUR, doubt="its drill failed")), "a"),
         ((candidate("a", doubt="live"), candidate("b", why_not="it failed its last verification")), "a"),
-        ((candidate("a", paths=("only/this",)),), None),
+        ((candidate("a", why_not="gone"),), None),
         ((), None),
     ],
 )
@@ -97,6 +97,11 @@ def test_a_doubtful_backup_is_warned_of_and_so_is_an_image_of_the_lost_registry(
     bare = planned(candidate("a"), wish=RecoverWish(APP, APP, is_bare=True, secrets=GIVEN))
     assert bare.warnings == ()
     assert bare.machines == ()
+
+
+def test_what_was_never_exported_is_told() -> None:
+    warnings = planned(candidate("a", paths=("agents/**", "crocbot.json"))).warnings
+    assert "volume crocbot_data comes back with agents/**, crocbot.json only: nothing else was exported" in warnings
 
 
 def test_gaps_are_told() -> None:
