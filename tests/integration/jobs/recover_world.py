@@ -219,6 +219,12 @@ class RecoverParts:
         async with self.begun(name) as work:
             return await job.run(work)
 
+    async def newest_steps(self) -> list[str]:
+        """Of the newest recovery."""
+        async with self.parts.catalog.transaction() as tx:
+            (newest,) = await tx.runs(kind=JobKind.RECOVER, limit=1)
+            return [step.name for step in await tx.steps(newest.id)]
+
     async def step_names(self) -> list[str]:
         """Of all recoveries, oldest first."""
         async with self.parts.catalog.transaction() as tx:

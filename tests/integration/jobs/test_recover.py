@@ -491,7 +491,7 @@ async def walked(made: RecoverParts, *, every: int, start: int = 1) -> int:
         if not has_died:
             return deaths
         deaths += 1
-        if (await made.step_names())[-1:] != [RECOVERED]:  # else it died of nothing but its last words
+        if RECOVERED not in await made.newest_steps():  # else it died after its last words
             assert (await made.recover(name=name)).state is RunState.SUCCEEDED, at
         assert_rebuilt(made, name)
         at += every
