@@ -21,18 +21,23 @@ from tests.integration.scratch.home import SHOP, Home, ended_well, home
 PROGRAMS = ("age", "zstd", "tar", "bash", "openssl", "xxd")
 SECRETS = {"PAYMENT_KEY": "k-7c1f", "MOTD": 'two lines, "quoted"\n# and a hash'}
 SECRETS_FILE = 'PAYMENT_KEY=k-7c1f\nMOTD="""two lines, "quoted"\n# and a hash"""\n'
+_CHECK = {"type": "http", "port": 8080, "path": "/", "interval": 15 * 10**9, "timeout": 15 * 10**8}  # as Fly shows them
 _SHOP = AppSpec(
     name="shop",
     network="backstage",
     secrets=SECRETS,
     addresses=("shared_v4", "v6"),
     certificates=("shop.example.com",),
-    machines=(MachineSpec(name="calm-sea-1", volume="shop_data", env={"PORT": "8080"}), MachineSpec(name="web-1")),
+    machines=(
+        MachineSpec(name="calm-sea-1", volume="shop_data", env={"PORT": "8080"}, checks={"alive": dict(_CHECK)}),
+        MachineSpec(name="web-1", services=({"protocol": "tcp", "internal_port": 80, "checks": [dict(_CHECK)]},)),
+    ),
     volumes=(VolumeSpec(name="shop_data", seed=Seed(kind="crocbot", count=2), snapshots=(SnapshotSpec(age_hours=2),)),),
 )
 SCENARIO = SHOP.model_copy(
     update={
         "apps": (_SHOP, *SHOP.apps[1:]),
+        "check_polls": 3,
         "new_machine_hidden_gets": 0,  # a person's minutes pass between two blocks
     }
 )
@@ -124,6 +129,7 @@ def assert_is_as_it_was(disaster: Disaster, done: Followed) -> None:
         assert machine.state == "started"
         assert comparable(machine.config) == comparable(before)
     assert disaster.machine("calm-sea-1").volume_id == volume.id
+    assert "calm-sea-1\talive\tpassing" in done.printed["health"]
 
 
 def comparable(config: dict[str, Any]) -> dict[str, Any]:
