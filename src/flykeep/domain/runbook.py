@@ -215,7 +215,13 @@ def _write_rest(page: PageWriter, facts: RunbookFacts) -> None:
     if machines:
         page.text("## 6. The machines without a volume")
     for number, machine in enumerate(machines, start=len(facts.described.volumes) + 1):
-        _write_machine(page, facts.described, machine, f"{number}", None)
+        if machine.volume_ids:
+            page.text(f"### Machine `{machine.name}`")
+            page.text(
+                f"Its volume {_named(machine.volume_ids)} is another machine's, or nobody knows it: leave it out."
+            )
+        else:
+            _write_machine(page, facts.described, machine, f"{number}", None)
 
 
 def _write_machine(

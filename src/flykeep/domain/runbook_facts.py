@@ -60,8 +60,9 @@ class RunbookFacts:
         return next(found, VolumeHistory(volume.id))
 
     def holder(self, volume: DescribedVolume) -> DescribedMachine | None:
-        """The machine that mounts the volume."""
-        return next((each for each in self.machines if volume.id in each.volume_ids), None)
+        """The machine that mounts the volume; one that names it before one that is only known by its name."""
+        mounting = [each for each in self.machines if self.described.volume_of(each) == volume]
+        return next((each for each in mounting if volume.id in each.volume_ids), mounting[0] if mounting else None)
 
     @property
     def machines(self) -> tuple[DescribedMachine, ...]:

@@ -143,15 +143,24 @@ def test_an_app_without_volumes_secrets_and_addresses_says_so() -> None:
 
 
 @given(st.lists(st.sampled_from(["vol_1", "vol_2", "vol_gone", None]), max_size=4))
-def test_every_machine_is_made_exactly_once_whatever_it_mounts(mounted: list[str | None]) -> None:
+def test_every_machine_is_spoken_of_once_and_no_volume_is_given_twice(mounted: list[str | None]) -> None:
     machines = tuple(
         described_machine(f"m{at}", {"image": IMAGE, "mounts": [{"volume": volume, "path": "/data"}] if volume else []})
         for at, volume in enumerate(mounted)
     )
     page = page_of(described(machines=machines, volumes=(described_volume(), described_volume("vol_2"))))
-    made = [body for name, body in command_blocks(page).items() if name.startswith("machine-")]
+    made = "".join(body for name, body in command_blocks(page).items() if name.startswith("machine-"))
+    given = re.findall(r"cat (volume-\d)", made)
 
-    assert sorted(re.findall(r"--name (\S+)", "".join(made))) == sorted(each.name for each in machines)
+    assert sorted(re.findall(r"^### Machine `(.+)`$", page, re.MULTILINE)) == sorted(each.name for each in machines)
+    assert len(given) == len(set(given)) == len({"vol_1", "vol_2"} & set(mounted))
+    assert made.count("fly machine run") == len(given) + mounted.count(None)
+
+
+def test_a_machine_described_before_its_volume_moved_gets_the_volume_of_that_name() -> None:
+    page = page_of(described(volumes=(described_volume("vol_9"),)))
+
+    assert '--volume "$(cat volume-1.id)":/data' in block(page, "machine-1")
 
 
 def test_two_volumes_of_one_name_are_told_apart_by_their_numbers() -> None:
