@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
+from pydantic import SecretStr
+
 from flykeep import __version__
 from flykeep.adapters.db.engine import open_catalog
 from flykeep.adapters.db.owners import open_owners
@@ -100,10 +102,11 @@ async def open_application(
     clock: Clock | None = None,
     ids: IdSource | None = None,
     scratch: ScratchFly | None = None,
+    token: SecretStr | None = None,
 ) -> AsyncIterator[Application]:
     """Open the state and build everything; whatever was opened is closed at the end of the context.
 
-    `scratch` stands in for what makes temporary volumes and machines at Fly.
+    `scratch` stands in for what makes temporary volumes and machines at Fly, `token` for the configured one.
     Raises ConfigError for a secret that is not set, StateError where the database cannot be used.
     """
     clock, ids = clock or SystemClock(), ids or SystemIds()
@@ -113,7 +116,7 @@ async def open_application(
         owners = await stack.enter_async_context(open_owners(url, directory=directory / "owners"))
         catalog = await stack.enter_async_context(open_catalog(url))
         fly = FlyClient(
-            token=settings.fly_token(),
+            token=token or settings.fly_token(),
             org=settings.fly.org,
             flaps_base_url=settings.fly.flaps_base_url,
             api_base_url=settings.fly.api_base_url,

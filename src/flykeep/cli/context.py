@@ -95,18 +95,25 @@ def print_document(document: dict[str, Plain], *, schema: str | None = None) -> 
     sys.stdout.flush()
 
 
-def with_application(ctx: typer.Context, action: Callable[[Application, Common], Awaitable[int]]) -> None:
-    """Open the application from the configuration, act, and exit with the action's code."""
+def with_application(
+    ctx: typer.Context, action: Callable[[Application, Common], Awaitable[int]], *, token_file: Path | None = None
+) -> None:
+    """Open the application from the configuration, act, and exit with the action's code.
+
+    The Fly token in `token_file` takes the place of the configured one, in this process only.
+    """
     options = common(ctx)
 
     async def act() -> int:
         from flykeep.bootstrap import open_application  # noqa: PLC0415 - heavy; `--help` must not wait for it
         from flykeep.cli.logs import configure_logs  # noqa: PLC0415
+        from flykeep.cli.restore_token import token_of_file  # noqa: PLC0415
         from flykeep.settings import load_settings  # noqa: PLC0415
 
         configure_logs(is_verbose=options.is_verbose)
         settings = load_settings(options.config, os.environ)
-        async with open_application(settings) as application:
+        token = token_of_file(token_file) if token_file else None
+        async with open_application(settings, token=token) as application:
             return await action(application, options)
 
     raise typer.Exit(run_async(act, options))

@@ -51,6 +51,8 @@ class FindingCode(StrEnum):
     ARTIFACT_FAILED = "artifact.failed"
     VERIFICATION_OVERDUE = "verification.overdue"
     RUN_FAILED = "run.failed"
+    RESTORE_HALF_DONE = "restore.half_done"
+    RESTORE_NOT_FINALIZED = "restore.not_finalized"
     FLY_UNREACHABLE = "fly.unreachable"
     FLY_INCOMPLETE = "fly.incomplete"
     RPO_UNPROVEN = "rpo.unproven"

@@ -55,16 +55,19 @@ def resolve_lineages(
     rules: tuple[TargetRule, ...],
     now: datetime,
     new_id: Callable[[], str],
+    passing: frozenset[VolumeId] = frozenset(),
 ) -> LineagePlan:
     """Give every live, protected volume its lineage: a known one, or a new one with an id of `new_id`.
+
+    `passing` are volumes that restores under way have made and that no target is on yet: they are not seen.
 
     Volumes on their way out are not seen, nor those flykeep made for one run. `known` may hold retired lineages: they
     keep the volumes they have had and stay retired, while a new volume of that name begins a lineage of its own.
     Resolving the same inventory again changes nothing.
     """
-    sightings = _sightings(inventory)
+    held = {volume_id for lineage in known for volume_id in lineage.volume_ids}
+    sightings = _sightings(inventory, hidden=passing - held)
     owners = _match(known, sightings, is_complete=inventory.is_complete)
-    history = {volume_id for lineage in known for volume_id in lineage.volume_ids}
     current: list[LineageState] = []
     saved: list[Lineage] = []
     left_behind: list[Volume] = []
@@ -74,9 +77,9 @@ def resolve_lineages(
         rule = _rule_for(rules, sighting.volume, *_machine_names(owner, sighting))
         if rule is None and not (owner and owner.is_retired):
             unprotected.append(sighting.volume)
-        if owner is None and sighting.volume.id in history:
+        if owner is None and sighting.volume.id in held:
             left_behind.append(sighting.volume)
-        if owner is None and (rule is None or sighting.volume.id in history):
+        if owner is None and (rule is None or sighting.volume.id in held):
             continue
         lineage = _renewed(owner, sighting) if owner else _begun(sighting, now=now, new_id=new_id)
         lineage = replace(lineage, last_seen_at=max(lineage.last_seen_at, inventory.read_at))
@@ -153,9 +156,9 @@ class _Sighting:
         return (self.volume.app, self.volume.name, self.machine_id) if self.machine_id else None
 
 
-def _sightings(inventory: Inventory) -> tuple[_Sighting, ...]:
+def _sightings(inventory: Inventory, *, hidden: frozenset[VolumeId]) -> tuple[_Sighting, ...]:
     live = sorted(
-        (volume for volume in inventory.volumes if not (volume.is_leaving or is_temporary(volume.name))),
+        (one for one in inventory.volumes if not (one.is_leaving or is_temporary(one.name) or one.id in hidden)),
         key=lambda volume: (volume.app, volume.name, volume.created_at, volume.id),
     )
     machines = {machine.id: machine for machine in inventory.machines}

@@ -47,6 +47,8 @@ HEADLINES = {
     FindingCode.DRILL_IMPOSSIBLE: "no restore can be rehearsed",
     FindingCode.PROOF_REFUSED: "somebody else wrote proofs",
     FindingCode.RUN_FAILED: "the last attempt did not succeed",
+    FindingCode.RESTORE_HALF_DONE: "a restore stopped half-way",
+    FindingCode.RESTORE_NOT_FINALIZED: "a restore waits for a decision",
     FindingCode.FLY_UNREACHABLE: "Fly can't be read",
     FindingCode.FLY_INCOMPLETE: "Fly's inventory is incomplete",
     FindingCode.RPO_UNPROVEN: "nobody can say that a young enough backup exists",

@@ -13,8 +13,10 @@ from enum import StrEnum
 from typing import Any
 
 from flykeep.domain.errors import RefusalError
+from flykeep.domain.fly import Volume
 from flykeep.domain.ids import AppName, ExportId, MachineId, RunId, SnapshotId, VolumeId, VolumeName
 from flykeep.domain.run import Step
+from flykeep.domain.scratch import CLOCK_TOLERANCE
 
 PREFIX = "restore: "
 
@@ -218,8 +220,29 @@ def beginning_detail(beginning: RestoreBeginning) -> dict[str, str | int | None]
     }
 
 
+def volumes_in_the_making(records: Sequence[RestoreRecord], volumes: Sequence[Volume]) -> frozenset[VolumeId]:
+    """What restores that are not over made, or may have made where an answer never arrived."""
+    asked = [(record.beginning.app, record.volume) for record in records if record.volume is not None]
+    return frozenset(
+        one.id for one in volumes for app, volume in asked if one.app == app and may_be_asked_for(one, volume)
+    )
+
+
+def may_be_asked_for(volume: Volume, asked: Asked) -> bool:
+    """Whether this is the volume that was asked for, or may be while nobody knows which it is."""
+    if asked.id is not None:
+        return volume.id == asked.id
+    return (
+        volume.name == asked.name
+        and volume.region == asked.region
+        and volume.id not in asked.before
+        and volume.attached_machine_id is None
+        and volume.created_at >= asked.at - CLOCK_TOLERANCE
+    )
+
+
 _ENDED_FROM = {
-    "undo": frozenset(RestorePhase) - {RestorePhase.UNDONE, RestorePhase.FINALIZING, RestorePhase.OVER},
+    "undo": frozenset(RestorePhase) - {RestorePhase.FINALIZING, RestorePhase.OVER},
     "finalize": frozenset({RestorePhase.RESTORED, RestorePhase.UNDONE, RestorePhase.FINALIZING}),
     "resume": frozenset(RestorePhase) - {RestorePhase.RESTORED, RestorePhase.OVER},
 }

@@ -16,6 +16,7 @@ from flykeep.domain.ids import LineageId
 from flykeep.domain.lineages import LineagePlan, resolve_lineages, rule_of
 from flykeep.domain.policy import Schedule, TargetRule
 from flykeep.domain.proof import ProofFlaw
+from flykeep.domain.restore_phases import volumes_in_the_making
 from flykeep.domain.run import Outcome, RunState
 from flykeep.domain.runbook_state import with_stale_runbooks
 from flykeep.domain.target import Lineage
@@ -24,6 +25,7 @@ from flykeep.jobs.context import OrgWork
 from flykeep.jobs.describing import Describer
 from flykeep.jobs.facts import FactReader, Reading
 from flykeep.jobs.proofs import ProofBook
+from flykeep.jobs.restore_log import restores
 from flykeep.jobs.retention_facts import retention_facts
 from flykeep.jobs.runbook import Runbooks
 from flykeep.jobs.statefile import StateWriter
@@ -124,6 +126,7 @@ class CheckJob:
                 rules=self.rules,
                 now=self.clock.now(),
                 new_id=lambda: LineageId(self.ids.token()),
+                passing=volumes_in_the_making(await restores(tx), seen.volumes),
             )
             for lineage in plan.saved:
                 await tx.save_lineage(lineage)

@@ -18,6 +18,7 @@ from flykeep.domain.lineages import LineagePlan, LineageState, primary_ids
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Run
 from flykeep.domain.target import Lineage
+from flykeep.jobs.restore_log import OpenRestores
 from flykeep.jobs.verify import failure_reasons
 from flykeep.ports.catalog import Catalog, Pause, RecordedSnapshot, Transaction
 from flykeep.ports.clock import Clock
@@ -125,6 +126,7 @@ class FactReader:
         async with self.catalog.transaction() as tx:
             pauses = {pause.target: pause for pause in await tx.pauses(now=self.clock.now())}
             verdicts = {verdict.lineage_id: verdict for verdict in await tx.verdicts()}
+            restores = await OpenRestores.read(tx)
             return tuple(
                 [
                     replace(
@@ -132,6 +134,8 @@ class FactReader:
                         label=lineage.label_among(everyone),
                         pause=_pause_fact(pauses.get(lineage.id)),
                         is_primary=lineage.id in primaries,
+                        restores=restores.records.get(lineage.id, ()),
+                        is_restoring=lineage.id in restores.at_work,
                     )
                     for lineage, reading in readings
                 ]

@@ -154,10 +154,10 @@ class RestoreEnding:
         volume = next((one for one in await self.fly.app_volumes(app) if one.id == volume_id), None)
         if volume is None:
             return
-        if volume.attached_machine_id not in {None, holder}:
+        other = volume.attached_machine_id if volume.attached_machine_id != holder else None
+        if await self.machines.present(app, other) is not None:  # Fly notices late that a worker has gone
             raise RefusalError(
-                f"volume {volume_id} is attached to machine {volume.attached_machine_id}, which this restore did not "
-                "make",
+                f"volume {volume_id} is attached to machine {other}, which this restore did not make",
                 hint="Find out who attached it before anything is removed.",
                 facts={"app": app},
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flykeep.domain.errors import NotFoundError
@@ -48,6 +48,25 @@ async def restores(tx: Transaction, lineage_id: LineageId | None = None) -> tupl
     runs = await tx.runs(lineage_id=lineage_id, kind=JobKind.RESTORE, limit=_RUNS)
     found = [restore_record(run.id, await tx.steps(run.id)) for run in runs if _is_beginning(run)]
     return tuple(record for record in found if record is not None and not record.is_over)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRestores:
+    """What a check wants to know: restores that are not over, by target, and the targets that a run works on."""
+
+    records: Mapping[LineageId, tuple[RestoreRecord, ...]]
+    at_work: frozenset[LineageId]
+
+    @classmethod
+    async def read(cls, tx: Transaction) -> OpenRestores:
+        """Of all targets."""
+        runs = await tx.runs(kind=JobKind.RESTORE, limit=_RUNS)
+        found: dict[LineageId, tuple[RestoreRecord, ...]] = {}
+        for run in filter(_is_beginning, runs):
+            record = restore_record(run.id, await tx.steps(run.id))
+            if record is not None and not record.is_over:
+                found[run.lineage_id] = (*found.get(run.lineage_id, ()), record)
+        return cls(found, frozenset(run.lineage_id for run in runs if not run.state.is_final))
 
 
 def _is_beginning(run: Run) -> bool:

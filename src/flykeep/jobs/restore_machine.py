@@ -21,6 +21,7 @@ _UNSURE_FOR = timedelta(minutes=2)
 _DESTROY_LIMIT = timedelta(minutes=3)
 _GONE = frozenset({"destroying", "destroyed"})
 _TRIES = 2
+_FINDING_S = (1, 2, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,21 +148,26 @@ class NewMachines:
 
     async def is_in(self, app: AppName, machine_id: MachineId, state: str) -> bool:
         """Whether Fly says that it is in this state now."""
-        return (await self.fly.machine(app, machine_id)).state == state
+        machine = await self.present(app, machine_id)
+        return machine is not None and machine.state == state
 
     async def is_gone(self, app: AppName, machine_id: MachineId) -> bool:
         """Whether it is destroyed, or on its way."""
         return await self.present(app, machine_id) is None
 
     async def present(self, app: AppName, machine_id: MachineId | None) -> Machine | None:
-        """The machine, None where there is none (any more)."""
+        """The machine, None where there is none (any more): Fly does not find a new one for a moment."""
         if machine_id is None:
             return None
-        try:
-            machine = await self.fly.machine(app, machine_id)
-        except FlyNotFoundError:
-            return None
-        return None if machine.state in _GONE else machine
+        for wait_s in (*_FINDING_S, 0):
+            try:
+                machine = await self.fly.machine(app, machine_id)
+            except FlyNotFoundError:
+                await self.clock.sleep(timedelta(seconds=wait_s))
+            else:
+                return None if machine.state in _GONE else machine
+        listed = [one for one in await self.fly.machines(app) if one.id == machine_id and one.state not in _GONE]
+        return listed[0] if listed else None
 
 
 async def _never() -> bool:

@@ -63,7 +63,8 @@ class Switch:
         await self.machines.start(leases, app, new, within=START_LIMIT)
         volume_id = record.volume_id
         assert volume_id is not None  # the new machine mounts it
-        name = (await self.fly.machine(app, new)).name
+        started = await self.machines.present(app, new)
+        name = started.name if started else record.beginning.machine_name
         await course.enter_moved(RestorePhase.CHECKING, volume_id=volume_id, machine_id=new, machine_name=name)
 
     async def see_well(self, course: Course, leases: Leases) -> Condition:

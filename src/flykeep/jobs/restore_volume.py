@@ -18,8 +18,14 @@ from flykeep.domain.errors import (
 )
 from flykeep.domain.fly import Volume
 from flykeep.domain.ids import AppName, VolumeId
-from flykeep.domain.restore_phases import CONTENTS_GOOD, VOLUME_DROPPED, VOLUME_MADE, Asked, RestorePhase
-from flykeep.domain.scratch import CLOCK_TOLERANCE
+from flykeep.domain.restore_phases import (
+    CONTENTS_GOOD,
+    VOLUME_DROPPED,
+    VOLUME_MADE,
+    Asked,
+    RestorePhase,
+    may_be_asked_for,
+)
 from flykeep.jobs.context import TargetWork
 from flykeep.jobs.filling import Filler
 from flykeep.jobs.persistence import LOST, until_done
@@ -90,7 +96,7 @@ class NewVolume:
         """
         app = (await course.record()).beginning.app
         while True:
-            new = [one for one in await self.fly.app_volumes(app) if _may_be(one, asked)]
+            new = [one for one in await self.fly.app_volumes(app) if may_be_asked_for(one, asked)]
             if len(new) > 1:
                 names = " and ".join(sorted(one.id for one in new))
                 raise RefusalError(
@@ -206,14 +212,3 @@ class NewVolume:
             return (await self.fly.volume(app, volume_id)).is_leaving
         except FlyNotFoundError:
             return True
-
-
-def _may_be(volume: Volume, asked: Asked) -> bool:
-    """Whether this may be the volume that was asked for; one that a machine holds is somebody's already."""
-    return (
-        volume.name == asked.name
-        and volume.region == asked.region
-        and volume.id not in asked.before
-        and volume.attached_machine_id is None
-        and volume.created_at >= asked.at - CLOCK_TOLERANCE
-    )

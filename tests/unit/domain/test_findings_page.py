@@ -16,11 +16,13 @@ from flykeep.domain.ids import AppName, LineageId, RunId
 from flykeep.domain.policy import CopyRule, JobKind, Schedule, TargetRule
 from flykeep.domain.presets import PRODUCTION
 from flykeep.domain.proof import ProofFlaw
+from flykeep.domain.restore_phases import RestorePhase
 from flykeep.domain.run import Outcome, Run, RunState, Slot
 from flykeep.domain.runbook_state import StaleRunbook, with_stale_runbooks
 from flykeep.domain.target import ORG_LINEAGE
 from flykeep.testing.contracts.catalog_samples import a_proof
 from tests.unit.domain.builders import DAY, HOUR, NOW, artifact, inventory, lineage, machine, snapshot, volume
+from tests.unit.domain.restores import restored
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "findings.md"
 ON_PLATFORM = TargetRule("my-crocbot/*", replace(PRODUCTION, copies=(CopyRule("offsite", is_on_platform=True),)))
@@ -68,6 +70,7 @@ def every_finding() -> list[Finding]:
         replace(fine, lineage=lineage(first_seen_at=LONG_AGO)),
         replace(fine, artifacts=(artifact(is_failed=True),)),
         replace(fine, artifacts=(artifact(age=HOUR),), verification=VerificationFacts(-DAY)),
+        replace(fine, restores=(restored(RestorePhase.SWITCHING), restored(RestorePhase.RESTORED))),
         replace(fine, volume=None),
         replace(fine, snapshots=None),
     )
