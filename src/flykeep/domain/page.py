@@ -45,7 +45,9 @@ class PageWriter:
         self.items(otherwise)
 
     def whole(self) -> str:
-        return "\n\n".join(self._parts) + "\n"
+        """The page; half a surrogate pair, which no file can hold, stands there as JSON writes it."""
+        text = "\n\n".join(self._parts) + "\n"
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def command_blocks(page: str) -> Mapping[str, str]:

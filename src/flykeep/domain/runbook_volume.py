@@ -18,7 +18,7 @@ from flykeep.domain.runbook_facts import (
     size_gb_for,
     usable,
 )
-from flykeep.domain.wording import instant
+from flykeep.domain.wording import instant, printable
 
 _HELPER_IMAGE = "debian:stable-slim"  # its tar reads long names and owners, which smaller ones do not
 _LISTED = 12
@@ -243,9 +243,17 @@ def _about(artifact: Artifact) -> str:
     facts = [f"of {instant(said.started_at)}", _counted(said.totals.files), f"consistency `{said.consistency.value}`"]
     if said.outcome is ArtifactOutcome.DEGRADED:
         facts.append(f"{_counted(len(said.changed))} vanished or changed while they were read")
+    if said.origin.paths not in {(), (".",)}:
+        facts.append(f"**only these paths were ever exported**: {_paths(said.origin.paths)}")
+    if said.origin.excluded:
+        facts.append(f"without {_paths(said.origin.excluded)}")
     if why := said.why_not_restorable:
         facts.append(f"**not a full backup**: {why}")
     return f"{', '.join(facts)}."
+
+
+def _paths(globs: Sequence[str]) -> str:
+    return ", ".join(f"`{printable(each)}`" for each in globs)
 
 
 def _counted(files: int) -> str:

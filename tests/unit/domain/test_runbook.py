@@ -163,6 +163,14 @@ def test_a_machine_described_before_its_volume_moved_gets_the_volume_of_that_nam
     assert '--volume "$(cat volume-1.id)":/data' in block(page, "machine-1")
 
 
+def test_half_a_surrogate_pair_in_a_configuration_is_written_as_json_writes_it() -> None:
+    page = page_of(described(machines=(described_machine(config=CONFIG | {"env": {"A": "\ud800 \udcff"}}),)))
+    text = block(page, "machine-1").split("\n", 1)[1].split("\nEND_OF_MACHINE\n")[0]
+
+    assert page.encode()
+    assert json.loads(text)["env"] == {"A": "\ud800 \udcff"}
+
+
 def test_two_volumes_of_one_name_are_told_apart_by_their_numbers() -> None:
     second = CONFIG | {"mounts": [{"volume": "vol_2", "path": "/srv/my data"}]}
     machines = (described_machine(), described_machine("m2", second))
@@ -245,6 +253,15 @@ def test_a_degraded_artifact_says_what_it_lacks() -> None:
     made = replace(made, manifest=replace(made.manifest, outcome=ArtifactOutcome.DEGRADED, changed=changed))
 
     assert "1 file vanished or changed while they were read" in page_of(artifacts=(made,))
+
+
+def test_an_artifact_says_which_paths_were_never_exported() -> None:
+    made = stored()
+    origin = replace(made.manifest.origin, paths=("agents/**", "x.json"), excluded=("logs/\udcff",))
+    page = page_of(artifacts=(replace(made, manifest=replace(made.manifest, origin=origin)),))
+
+    assert "**only these paths were ever exported**: `agents/**`, `x.json`, without `logs/\\xff`." in page
+    assert "exported**" not in page_of(artifacts=(made,))
 
 
 def test_what_is_not_encrypted_is_not_decrypted() -> None:
