@@ -39,6 +39,7 @@ from flykeep.ports.worker import Progress
 _LOOKS = 3
 _LOOK_EVERY = timedelta(seconds=2)
 _POLL_EVERY = timedelta(seconds=5)
+_NEXT_BEST = "Run `flykeep artifact verify {}`: it marks a bad one, and the same command then takes the next best."
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +189,15 @@ class RecoverVolumes:
         artifact = await self.planner.artifact(planned, identity=identity)
         filler = self.planner.filler
         assert filler is not None  # `artifact` refuses without one
-        report = await filler.fill(journal, volume, artifact, identity=identity, on_progress=on_progress)
+        try:
+            report = await filler.fill(journal, volume, artifact, identity=identity, on_progress=on_progress)
+        except IntegrityError as error:
+            error.next_step = _NEXT_BEST.format(artifact.export_id)
+            raise
         if not report.is_passed:
             raise IntegrityError(
                 f"the volume filled from {artifact.export_id} is not to be used: {report.reason}",
+                hint=_NEXT_BEST.format(artifact.export_id),
                 facts={"volume": volume.id, "export_id": artifact.export_id},
             )
 

@@ -389,8 +389,9 @@ async def test_a_volume_that_is_not_the_artifact_is_thrown_away_by_the_next_run(
     made.workers.inner.result = replace(
         good, comparison=Comparison(1, 0, 0, 0, 1, first=(Difference("a", "is missing"),))
     )
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError) as failed:
         await made.recover()
+    assert "`flykeep artifact verify" in failed.value.next_step
     made.workers.inner.result = replace(good, probes=(ProbeOutcome("x", is_passed=False, detail="no"),))
     with pytest.raises(IntegrityError, match="is not to be used"):
         await made.recover()
