@@ -17,13 +17,17 @@ WORKERS = "flykeep_worker"
 class Watch:
     """`spoiled` is the volume a restore leads away from. What is wrong is kept in `seen`, for jobs answer errors.
 
-    `hosts_return` says that a lost host starts its machine by itself, which nobody can prevent.
+    `hosts_return`: a lost host starts its machine by itself, which nobody can prevent. `is_finalizing`: the spoiled
+    volume may be free, for Fly deletes none that a machine holds. `is_after_death`: the leases that kept deploys away
+    have ended with the process that took them.
     """
 
     fly: MemoryFly
     spoiled: VolumeId
     launch: Launch
     hosts_return: bool = False
+    is_finalizing: bool = False
+    is_after_death: bool = False
     looks: int = 0
     seen: list[str] = field(default_factory=list)
 
@@ -69,7 +73,7 @@ class Watch:
     def _of_launch(self) -> Iterator[str]:
         app = self.fly.disks[self.spoiled].volume.app
         volumes = tuple(disk.volume for disk in self.fly.disks.values() if disk.volume.app == app)
-        if scale_up(volumes, self.launch) == self.spoiled:
+        if scale_up(volumes, self.launch) == self.spoiled and not self.is_finalizing:
             yield "`fly scale` would take the spoiled volume"
         found = deploy([one.facts() for one in self.fly.servers.values() if one.app == app], volumes, self.launch)
         if self.spoiled in found.taken:
@@ -80,6 +84,8 @@ class Watch:
             yield "a machine without a process group stands in the way"
         running = [one for one in self.servers() if one.state in RUNNING]
         managed = [one for one in self.servers() if PLATFORM_KEY in one.metadata]
+        if self.is_after_death:
+            return
         is_led_away = bool(running) and all(one.volume_id != self.spoiled for one in running)
         if is_led_away and any(one.volume_id == self.spoiled and self.fly.hold(one) is None for one in managed):
             yield "`fly deploy` would start the machine on the spoiled volume"
