@@ -6,6 +6,7 @@ by its volume's id first and by (app, volume name, machine id) where that id has
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -184,9 +185,14 @@ def _attached_to(volume: Volume, machines: dict[MachineId, Machine]) -> MachineI
 def _match(known: Sequence[Lineage], sightings: Sequence[_Sighting], *, is_complete: bool) -> dict[VolumeId, Lineage]:
     """The known lineage of each volume that has one; each lineage is given once, to its best claimant."""
     ordered = sorted(known, key=lambda lineage: (lineage.is_retired, -lineage.last_seen_at.timestamp(), lineage.id))
+    owned = Counter(volume_id for lineage in known for volume_id in lineage.volume_ids)
     claims: tuple[Callable[[Lineage, _Sighting], bool], ...] = (
         lambda lineage, seen: seen.volume.id == lineage.volume_id and seen.machine_id is not None,
-        lambda lineage, seen: _follows(lineage, seen, is_complete=is_complete),
+        # A volume that another lineage has had stays that lineage's, whichever machine it hangs on now.
+        lambda lineage, seen: (
+            owned[seen.volume.id] == (seen.volume.id in lineage.volume_ids)
+            and _follows(lineage, seen, is_complete=is_complete)
+        ),
         lambda lineage, seen: seen.volume.id == lineage.volume_id,
         # What an incomplete inventory does not show may still be there: nobody goes back to an older volume on it.
         lambda lineage, seen: is_complete and seen.volume.id in lineage.volume_ids,

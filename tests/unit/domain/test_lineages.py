@@ -224,6 +224,25 @@ INVENTORIES = st.builds(
 )
 
 
+def test_a_former_volume_that_comes_back_on_another_machine_stays_with_its_lineage() -> None:
+    rules = (TargetRule("a/*", PRODUCTION),)
+    ids = counted_ids("lin_")
+    known: tuple[Lineage, ...] = ()
+    for volumes in (
+        [attached("vol_9", to="m2")],
+        [attached("vol_1", to="m2"), attached("vol_5", to="m1")],
+        [attached("vol_9", to="m1")],
+    ):
+        known = merged(known, resolve_lineages(known, inventory(*volumes), rules=rules, now=NOW, new_id=ids))
+
+    (owner,) = [each for each in known if "vol_9" in each.volume_ids]
+    assert owner.volume_id == "vol_9"
+
+
+def attached(number: str, *, to: str) -> Volume:
+    return volume(number, app=AppName("a"), name=VolumeName("data"), machine=to)
+
+
 @given(history=st.lists(INVENTORIES, min_size=1, max_size=5))
 def test_every_live_volume_belongs_to_exactly_one_lineage_and_resolving_again_changes_nothing(
     history: list[Inventory],
