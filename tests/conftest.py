@@ -4,9 +4,11 @@ import signal
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.contract.store.limits_shown import pytest_show_limits
+from tests.full import examples
 from tests.shared_shapes import session_check
 from tests.shared_shapes.session_check import (
     pytest_configure,
@@ -14,6 +16,9 @@ from tests.shared_shapes.session_check import (
     pytest_terminal_summary,
     pytest_unconfigure,
 )
+
+settings.register_profile("suite", max_examples=examples(100), deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("suite")
 
 pytest_plugins = ("tests.object_stores", "tests.postgres")
 """Whose fixtures are imported by several conftests is started once for each of them."""

@@ -25,12 +25,17 @@ def place_empty_database(path: Path) -> None:
 def _migrated() -> bytes:
     with tempfile.TemporaryDirectory(prefix="flykeep-database-") as folder:
         path = Path(folder) / "state.db"
-        made = threading.Thread(target=lambda: asyncio.run(_create(path)))  # the caller's own loop is running
-        made.start()
-        made.join()
+        migrate(f"sqlite:///{path}")
         return path.read_bytes()
 
 
-async def _create(path: Path) -> None:
-    async with open_catalog(f"sqlite:///{path}") as catalog:
+def migrate(url: str) -> None:
+    """Make its tables."""
+    made = threading.Thread(target=lambda: asyncio.run(_create(url)))  # the caller's own loop is running
+    made.start()
+    made.join()
+
+
+async def _create(url: str) -> None:
+    async with open_catalog(url) as catalog:
         await catalog.ping()

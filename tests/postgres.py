@@ -19,9 +19,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import migrate, place_empty_database
+
 _PROGRAMS = Path("/usr/lib/postgresql")
 _USER = "postgres"
 _numbers = count(1)
+_EMPTY = """
+DO $$ DECLARE name text; BEGIN
+    SET LOCAL session_replication_role = replica;
+    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
+        EXECUTE format('DELETE FROM %I', name);
+    END LOOP;
+END $$
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,31 @@ def postgres_database(postgres_server: PostgresServer) -> Iterator[str]:
 def postgres_url(postgres_server: PostgresServer, postgres_database: str) -> str:
     """The URL of an empty database."""
     return postgres_server.url(postgres_database)
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: PostgresServer) -> str:
+    """The name of a database that has all tables."""
+    postgres_server.sql("CREATE DATABASE migrated")
+    migrate(postgres_server.url("migrated"))
+    return "migrated"
+
+
+@pytest.fixture
+def migrated_postgres_url(postgres_server: PostgresServer, migrated_postgres: str) -> str:
+    """Emptied rather than made anew: a database is three hundred files."""
+    postgres_server.sql(_EMPTY, database=migrated_postgres)
+    return postgres_server.url(migrated_postgres)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a state database whose tables are there, once on each kind."""
+    if request.param == "postgresql":
+        url: str = request.getfixturevalue("migrated_postgres_url")
+        return url
+    place_empty_database(tmp_path / "state.db")
+    return f"sqlite:///{tmp_path}/state.db"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -9,6 +9,6 @@ from flykeep.testing.contracts.catalog import CHECKS
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-async def test_a_catalog_keeps_its_promise(check: Callable[[SqlCatalog], Awaitable[None]], state_url: str) -> None:
-    async with open_catalog(state_url) as catalog:
+async def test_a_catalog_keeps_its_promise(check: Callable[[SqlCatalog], Awaitable[None]], migrated_url: str) -> None:
+    async with open_catalog(migrated_url) as catalog:
         await check(catalog)

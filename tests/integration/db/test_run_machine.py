@@ -18,6 +18,7 @@ from flykeep.domain.ids import LineageId, OwnerId, RunId
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Outcome, Run, RunState
 from flykeep.testing.contracts.catalog_samples import NOON, a_run, after
+from tests.full import examples
 
 LINEAGES = st.sampled_from([LineageId("a"), LineageId("b")])
 MINUTES = st.integers(0, 4)
@@ -138,6 +139,6 @@ class Ledger(RuleBasedStateMachine):
 
 
 Ledger.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(25), stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestTheLedgerOfRuns = Ledger.TestCase

@@ -25,6 +25,7 @@ from flykeep.domain.cadence import (
 from flykeep.domain.errors import ConfigError
 from flykeep.domain.ids import LineageId
 from flykeep.domain.policy import JobKind, Schedule
+from tests.full import examples
 
 MINUTE = timedelta(minutes=1)
 
@@ -100,7 +101,7 @@ def brute_force(pattern: Pattern, zone: ZoneInfo, *, after: datetime, until: dat
             yield instant
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(pattern=PATTERNS, change=st.sampled_from(CHANGES))
 def test_occurrences_equal_a_walk_through_every_minute(pattern: Pattern, change: tuple[str, datetime]) -> None:
     zone, after = change
@@ -109,7 +110,7 @@ def test_occurrences_equal_a_walk_through_every_minute(pattern: Pattern, change:
     assert list(occurrences(Schedule(pattern.cron, zone), after=after, until=until)) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     pattern=PATTERNS,
     change=st.sampled_from(CHANGES),
@@ -129,7 +130,7 @@ def test_restarts_at_any_instant_lose_and_double_no_occurrence(
     assert all(one.tzinfo is UTC for one in whole)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     cron=st.sampled_from(["7 * * * *", "*/20 3-5 * * *", "0 0 1,15 * 5", "0 4 * * 7", "30 2 L * *", "15 1 * * MON#2"]),
     after=st.integers(0, 6 * 365 * 86400).map(lambda seconds: at("2024-01-01") + timedelta(seconds=seconds)),
@@ -243,7 +244,7 @@ def test_the_longest_gap_counts_weekends_months_and_changes_of_clocks(
     assert longest_gap(Schedule(cron, zone)) == expected
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(pattern=PATTERNS, zone=st.sampled_from([zone for zone, _ in CHANGES]))
 def test_no_gap_of_a_year_is_longer_than_the_longest(pattern: Pattern, zone: str) -> None:
     schedule = Schedule(pattern.cron, zone)
@@ -288,7 +289,7 @@ class TestCatchUp:
         plan = plan_slots(Schedule("* * * * *"), newest_slot=None, started_watching_at=self.LONG_AGO, now=self.NOW)
         assert plan.omitted_count == MAX_OMITTED
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=examples(50), deadline=None)
     @given(minutes=st.lists(st.integers(min_value=0, max_value=40 * 1440), max_size=12))
     def test_every_slot_is_run_or_skipped_exactly_once_over_any_wakes(self, minutes: list[int]) -> None:
         newest: datetime | None = None

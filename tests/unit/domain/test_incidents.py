@@ -12,6 +12,7 @@ from flykeep.domain.findings import Finding, FindingCode, Incident, Severity
 from flykeep.domain.ids import IncidentId
 from flykeep.domain.incidents import ChangeKind, IncidentChange, transition
 from flykeep.domain.subjects import lineage_subject
+from tests.full import examples
 from tests.unit.domain.builders import DAY, HOUR, NOW, counted_ids, finding, lineage
 
 EVERY = 24 * HOUR
@@ -212,4 +213,4 @@ class Telling(RuleBasedStateMachine):
 
 
 TestTelling = Telling.TestCase
-TestTelling.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestTelling.settings = settings(max_examples=examples(60), stateful_step_count=25, deadline=None)

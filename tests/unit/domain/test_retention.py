@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from flykeep.domain.artifact import Artifact, ArtifactOutcome, Lock
 from flykeep.domain.policy import KeepRule
 from flykeep.domain.retention import Candidate, CopyPlan, Fate, plan_retention
+from tests.full import examples
 from tests.unit.domain.builders import DAY, HOUR, NOW, artifact
 
 ZONES = ("UTC", "Europe/Vienna", "America/St_Johns", "Pacific/Apia")
 NO_GUARD = 1.0
-thorough = settings(max_examples=60)
+thorough = settings(max_examples=examples(60))
 COUNTS = ("last", "daily", "weekly", "monthly", "yearly", "min")
 
 rules = st.builds(
@@ -373,7 +374,7 @@ def test_the_examples_reach_what_the_properties_speak_of() -> None:
     """The histories hold removals, refusals and every guard: a property over empty plans would prove nothing."""
     seen: Counter[str] = Counter()
 
-    @settings(database=None, derandomize=True)
+    @settings(database=None, derandomize=True, max_examples=100)
     @given(histories, rules)
     def look(history: list[Candidate], keep: KeepRule) -> None:
         planned = plan(history, keep, share=0.2)

@@ -16,6 +16,7 @@ from flykeep.domain.app_description import AddressKind, DescribedAddress, Descri
 from flykeep.domain.artifact import ArtifactOutcome, ChangedFile, Consistency
 from flykeep.domain.page import command_blocks
 from flykeep.testing.flyctl.arguments import UsageError, understood
+from tests.full import examples
 from tests.unit.domain.builders import NOW
 from tests.unit.domain.runbook_world import (
     CONFIG,
@@ -309,7 +310,7 @@ CONFIGS = st.fixed_dictionaries({"image": TEXTS.filter(bool)}, optional={"env": 
 
 
 @given(config=CONFIGS, name=TEXTS, path=TEXTS)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_whatever_fly_says_of_an_app_no_word_of_it_becomes_a_command(
     config: dict[str, Any], name: str, path: str
 ) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from flykeep.domain.artifact import EntryType, IndexEntry
 from flykeep.domain.errors import TruncatedStreamError
 from flykeep.domain.tar_stream import BLOCK, TarReader, from_root
+from tests.full import examples
 
 KINDS = {
     tarfile.REGTYPE: EntryType.FILE,
@@ -77,7 +78,7 @@ def entry_of(info: tarfile.TarInfo, content: bytes, offset: int) -> IndexEntry:
     )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(items=st.lists(members(), max_size=6), piece=st.integers(1, 3000))
 def test_what_gnu_format_holds_is_reported_exactly_whatever_the_pieces(
     items: list[tuple[tarfile.TarInfo, bytes]], piece: int
@@ -93,7 +94,7 @@ def test_what_gnu_format_holds_is_reported_exactly_whatever_the_pieces(
     assert reader.content_bytes == sum(len(content) for _, content in items)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(items=st.lists(members(), min_size=1, max_size=4))
 def test_pax_headers_outrank_the_plain_ones(items: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     for info, _ in items:

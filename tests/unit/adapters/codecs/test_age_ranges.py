@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from flykeep.adapters.codecs import age_ranges
 from flykeep.adapters.codecs.age_ranges import AgeRanges, Ranges
 from flykeep.domain.errors import ConfigError, IntegrityError
+from tests.full import examples
 
 CHUNK = 64 << 10
 KEY = pyrage.x25519.Identity.generate()
@@ -42,7 +43,7 @@ def whole(sealed: bytes, *, size: int | None = None) -> bytes:
 SEALED = pyrage.encrypt(CONTENT, [OTHER.to_public(), KEY.to_public()])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     length=st.one_of(st.integers(0, 3 * CHUNK), st.sampled_from([CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK])),
     start=st.integers(0, 3 * CHUNK),

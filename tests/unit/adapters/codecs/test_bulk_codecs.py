@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from flykeep.adapters.codecs import age_stream
 from flykeep.adapters.codecs.zstd_frames import FrameWriter, decompressed
 from flykeep.domain.errors import ConfigError, IntegrityError
+from tests.full import examples
 
 
 def compressed(data: bytes, *, frame_bytes: int, piece: int = 1000, threads: int = 0) -> tuple[bytes, FrameWriter]:
@@ -22,7 +23,7 @@ def compressed(data: bytes, *, frame_bytes: int, piece: int = 1000, threads: int
     return b"".join((*out, *writer.end_frame())), writer
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(data=st.binary(max_size=20_000), frame_bytes=st.integers(1, 7000), piece=st.integers(1, 5000))
 def test_every_frame_opens_by_itself_at_the_place_the_table_says(data: bytes, frame_bytes: int, piece: int) -> None:
     stream, writer = compressed(data, frame_bytes=frame_bytes, piece=piece)
