@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from flykeep.cli.asking import confirm, person
 from flykeep.cli.context import Common, console, print_document, with_application
@@ -53,7 +54,7 @@ def register(app: typer.Typer) -> None:
         async def action(application: Application, options: Common) -> int:
             planned = await application.adopt.plan(target, wish)
             if not options.is_json:
-                _print_plan(options, planned)
+                print_plan(console(options), planned)
             counts = None
             if not plan:
                 confirm(f"Continue {planned.before.label} with volume {planned.volume.id}?", is_yes=yes)
@@ -61,7 +62,7 @@ def register(app: typer.Typer) -> None:
             if options.is_json:
                 print_document(_document(planned, counts))
             elif counts is not None:
-                _print_done(options, planned, counts)
+                print_done(console(options), planned, counts)
             return 0
 
         with_application(ctx, action)
@@ -82,14 +83,14 @@ def _document(planned: AdoptionPlan, counts: MergeCounts | None) -> dict[str, Pl
     }
 
 
-def _print_plan(options: Common, planned: AdoptionPlan) -> None:
-    out = console(options)
+def print_plan(out: Console, planned: AdoptionPlan) -> None:
+    """What would be done, line by line."""
     for reason in planned.reasons:
         out.print(f"  {reason}", markup=False)
 
 
-def _print_done(options: Common, planned: AdoptionPlan, counts: MergeCounts) -> None:
-    out = console(options)
+def print_done(out: Console, planned: AdoptionPlan, counts: MergeCounts) -> None:
+    """What was done, and how to go back."""
     taken = ", ".join(
         count_text(count, noun)
         for count, noun in (

@@ -173,22 +173,22 @@ async def life(tmp_path: Path) -> AsyncIterator[Life]:
 
 async def test_a_move_a_restore_and_a_rebuilt_app_are_one_history_without_a_gap_or_a_double(life: Life) -> None:
     place = life.place
-    await life.live(3)
+    await life.live(2)
     await life.move_to_another_host()
-    await life.live(3)
+    await life.live(2)
     wanted = min(life.slots) + HOUR
     lineage = await life.lineage()
     choice = await place.driven(place.application.candidates.choose(lineage, wanted.isoformat()))
     assert choice.candidate.volume_id == lineage.volume_ids[0] != lineage.volume_id
     await life.restore(SnapshotId(choice.id))
-    await life.live(3)
+    await life.live(2)
     volume_id = await life.rebuild_by_hand()
     await place.pass_time(HOUR)
     assert FindingCode.VOLUME_GONE in await place.found()  # and a lineage was begun beside it
     plan = await place.driven(place.application.adopt.plan(TARGET, AdoptionWish(volume_id)))
     assert plan.merged is not None
     await place.application.adopt.adopt(plan, actor="ann", reason="rebuilt")
-    await life.live(3)
+    await life.live(2)
 
     lineage = await life.lineage()
     assert len(lineage.volume_ids) == 4
