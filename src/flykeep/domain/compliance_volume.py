@@ -36,6 +36,7 @@ def volume_findings(
 def gone_finding(subject: Subject, lineage: Lineage, snapshots: tuple[VolumeSnapshot, ...]) -> Finding:
     """A volume that a complete inventory no longer holds."""
     newest = max((row for row in snapshots if row.is_restorable and row.created_at), key=_instant, default=None)
+    rebuilt = f"if its app was rebuilt by hand, flykeep adopt {subject.label} VOLUME_ID"
     meant = f"if it was meant, remove its target from the configuration or run flykeep pause {subject.label}"
     return Finding(
         code=FindingCode.VOLUME_GONE,
@@ -44,7 +45,7 @@ def gone_finding(subject: Subject, lineage: Lineage, snapshots: tuple[VolumeSnap
         summary=f"Volume {lineage.volume_id} no longer exists. Its snapshots expire by its retention.",
         since_at=lineage.last_seen_at,
         last_good_at=newest_restorable_at(snapshots),
-        next_step=f"{_new_volume(lineage, newest)}; {meant}" if newest else meant,
+        next_step="; ".join(([_new_volume(lineage, newest)] if newest else []) + [rebuilt, meant]),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from flykeep.daemon.ticker import Ticker
 from flykeep.domain.adoption import AdoptionWish
 from flykeep.domain.errors import FlyPreconditionError
 from flykeep.domain.findings import FindingCode
-from flykeep.domain.ids import AppName, LineageId, MachineId, OwnerId, SnapshotId, VolumeId
+from flykeep.domain.ids import AppName, LineageId, MachineId, OwnerId, RunId, SnapshotId, VolumeId
 from flykeep.domain.policy import JobKind, Schedule
-from flykeep.domain.run import Run, RunState
+from flykeep.domain.run import Run, RunRequest, RunState, Slot
 from flykeep.domain.target import Lineage
 from flykeep.ports.production import ProductionMachine, ProductionVolume
 from flykeep.testing.flysim.scenario import Progress
@@ -91,7 +91,7 @@ class Life:
         return FlyProduction(fly, clock=self.place.clock)
 
     async def make(self, snapshot_id: SnapshotId | None) -> tuple[VolumeId, MachineId]:
-        """A new volume and a new machine on it, as a restore makes them, or a person with flyctl."""
+        """A new volume and a new machine on it, as a person makes them with flyctl."""
         production = self.production
         (old, *_) = self.place.sim.world.machines.values()
         volume = await self.place.driven(
@@ -109,18 +109,18 @@ class Life:
         self.place.sim.world.migrate(self.place.sim.world.volume(APP, (await self.lineage()).volume_id))
 
     async def restore(self, snapshot_id: SnapshotId) -> None:
-        """The old machine stays, stopped on the old volume; flykeep itself knows what it has made."""
-        before = await self.lineage()
-        volume_id, machine_id = await self.make(snapshot_id)
-        self.place.sim.world.stop_machine(self.place.sim.world.machine(APP, before.machine_id or ""))
-        after = replace(
-            before,
-            volume_ids=(*before.volume_ids, volume_id),
-            machine_id=machine_id,
-            machine_name="another-river-2",
-        )
-        async with self.place.application.catalog.transaction() as tx:
-            await tx.save_lineage(after)
+        """flykeep's own: a new machine on a new volume; the old machine stays, stopped on the old one."""
+        application, now = self.place.application, self.place.clock.now()
+        run_id = RunId(application.ids.run_id())
+        request = RunRequest(snapshot_id=snapshot_id)
+        run = Run(run_id, JobKind.RESTORE, self.lineage_id, Slot.manual(run_id), RunState.PENDING, now, now, request)
+        async with application.catalog.transaction() as tx:
+            assert await tx.add_run(run)
+            assert await tx.claim(run_id, owner_id=OwnerId("test"), now=now)
+            claimed = await tx.run(run_id)
+        assert claimed is not None
+        outcome = await self.place.driven(application.runner.execute(claimed), step=timedelta(seconds=20))
+        assert outcome.state is RunState.SUCCEEDED, outcome.failure
 
     async def rebuild_by_hand(self) -> VolumeId:
         """Everything of the app but itself is destroyed and made anew."""

@@ -181,7 +181,7 @@ class TestGone:
         assert (finding.code, finding.severity) == (FindingCode.VOLUME_GONE, Severity.CRITICAL)
         assert (finding.since_at, finding.last_good_at) == (NOW - HOUR, NOW - 6 * HOUR)
         assert finding.next_step.startswith(
-            "fly volumes create crocbot_data --app my-crocbot --snapshot-id vs_1 --size 1; if it was meant, "
+            "fly volumes create crocbot_data --app my-crocbot --snapshot-id vs_1 --size 1; if its app was rebuilt by "
         )
         assert gone.is_conclusive
 
@@ -193,7 +193,9 @@ class TestGone:
     def test_a_gone_volume_whose_snapshots_cannot_be_read_keeps_what_was_proven(self) -> None:
         gone = judge(volume=None, snapshots=None, proven_snapshot_at=NOW - 9 * HOUR)
         assert gone.newest_snapshot_at == NOW - 9 * HOUR
-        assert only(gone).next_step.startswith("if it was meant, remove its target")
+        assert only(gone).next_step.startswith(
+            "if its app was rebuilt by hand, flykeep adopt my-crocbot/crocbot_data VOLUME_ID; if it was meant, "
+        )
 
     def test_a_volume_that_an_incomplete_inventory_lacks_is_unknown(self) -> None:
         unknown = judge(volume=None, is_inventory_complete=False)
