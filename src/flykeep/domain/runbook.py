@@ -10,7 +10,13 @@ import json
 import re
 from collections.abc import Sequence
 
-from flykeep.domain.app_description import AddressKind, AppDescription, DescribedAddress, DescribedMachine
+from flykeep.domain.app_description import (
+    AddressKind,
+    AppDescription,
+    DescribedAddress,
+    DescribedMachine,
+    DescribedVolume,
+)
 from flykeep.domain.page import PageWriter, quoted
 from flykeep.domain.runbook_facts import RunbookFacts, StoreDoor, config_of, mount_path
 from flykeep.domain.runbook_volume import VolumeStep, curl, write_volume
@@ -35,7 +41,7 @@ def runbook(facts: RunbookFacts) -> str:
     _write_rest(page, facts)
     _write_health(page, facts.described)
     _write_names(page, facts.described)
-    _write_afterwards(page)
+    _write_afterwards(page, facts.described)
     return page.whole()
 
 
@@ -285,15 +291,20 @@ def _write_names(page: PageWriter, described: AppDescription) -> None:
         )
 
 
-def _write_afterwards(page: PageWriter) -> None:
+def _write_afterwards(page: PageWriter, described: AppDescription) -> None:
     page.text("## 9. Afterwards")
     page.items(
         [
             "Delete the folder of step 0: it holds your key and your secrets.",
-            "Let flykeep go on with the new volumes where the old ones ended: `flykeep adopt`.",
             "Take a backup now.",
+            *(_adoption(described, volume, number) for number, volume in enumerate(described.volumes, start=1)),
         ]
     )
+
+
+def _adoption(described: AppDescription, volume: DescribedVolume, number: int) -> str:
+    what = f"`flykeep adopt {described.app}/{volume.name} VOLUME`"
+    return f"With flykeep, let its history go on: {what}, the id being that in `volume-{number}.id`."
 
 
 def _named(names: Sequence[str]) -> str:
