@@ -116,7 +116,7 @@ def register(app: typer.Typer) -> None:
             if wish.is_listing:
                 return await list_candidates(application, options, lineage)
             choice = await chosen(application, lineage, snapshot=snapshot, artifact=artifact)
-            if to is not None:
+            if to or with_config or launch:
                 copied = CopyWish(to, with_config, launch, size, reason, plan, yes, wish.is_local)
                 return await copy_to_app(application, options, lineage, choice, copied)
             return await _restore(application, options, lineage, choice, wish)

@@ -41,7 +41,7 @@ SIZE = Annotated[int | None, typer.Option("--size", metavar="GB", min=1, help="H
 class CopyWish:
     """What the person asked for beside the source."""
 
-    app: str
+    app: str | None
     is_with_config: bool = False
     is_launching: bool = False
     size_gb: int | None = None
@@ -57,7 +57,7 @@ class CopyWish:
             reason=self.reason,
             snapshot_id=SnapshotId(choice.id) if is_snapshot else None,
             export_id=None if is_snapshot else choice.id,
-            to_app=AppName(self.app),
+            to_app=AppName(self.app) if self.app else None,
             size_gb=self.size_gb,
             is_with_config=self.is_with_config,
             is_launching=self.is_launching,
@@ -68,6 +68,8 @@ async def copy_to_app(
     application: Application, options: Common, lineage: Lineage, choice: Choice, wish: CopyWish
 ) -> int:
     """Plan, ask, copy; raises what planning raises before anything is made."""
+    if wish.app is None:
+        raise UsageError("--with-config and --launch are for copies", hint="Name the other app: --to APP.")
     if wish.is_launching and not wish.is_with_config:
         raise UsageError("--launch starts the machine of a copy, and none is made", hint="Add --with-config.")
     request = wish.request(choice)

@@ -25,7 +25,7 @@ from flykeep.ports.scratch import Guest, ScratchFly, WorkerMachine
 
 FREE = "volume free"
 STILL_HELD = "volume still held"
-_POLL_EVERY = timedelta(seconds=5)
+_FIRST_LOOK, _LOOK_EVERY = timedelta(seconds=1), timedelta(seconds=5)
 _MOUNTABLE = frozenset({"created", "hydrating"})
 
 
@@ -77,7 +77,7 @@ class Visitor:
             )
 
     async def _until_mountable(self, app: AppName, volume_id: VolumeId) -> Volume:
-        started = self.clock.monotonic()
+        started, pause = self.clock.monotonic(), _FIRST_LOOK
         while True:
             volume = await self.fly.volume(app, volume_id)
             if volume.is_leaving or volume.attached_machine_id is not None:
@@ -89,7 +89,8 @@ class Visitor:
                 raise FlyUnavailableError(
                     f"the volume is still {volume.state!r} after {self.limits.volume}", facts=_facts(volume)
                 )
-            await self.clock.sleep(_POLL_EVERY)
+            await self.clock.sleep(pause)
+            pause = min(2 * pause, _LOOK_EVERY)
 
     async def _make(self, journal: Journal, volume: Volume, errand: Errand, remover: Remover) -> Machine:
         """Walk the guest sizes: a volume never leaves its host, which may have room for one of another shape."""
@@ -131,7 +132,7 @@ class Visitor:
 
     async def _is_free(self, journal: Journal, volume: Volume) -> bool:
         """Whether Fly says so in time; journalled, for what failed before must not be hidden by this."""
-        started, why = self.clock.monotonic(), ""
+        started, why, pause = self.clock.monotonic(), "", _FIRST_LOOK
         while self.clock.monotonic() - started <= self.limits.release.total_seconds():
             try:
                 holder = (await self.fly.volume(volume.app, volume.id)).attached_machine_id
@@ -142,7 +143,8 @@ class Visitor:
                     await journal.step(FREE, volume=volume.id)
                     return True
                 why = f"attached to {holder}"
-            await self.clock.sleep(_POLL_EVERY)
+            await self.clock.sleep(pause)
+            pause = min(2 * pause, _LOOK_EVERY)
         await journal.step(STILL_HELD, volume=volume.id, error=why)
         return False
 
