@@ -22,6 +22,7 @@ from flykeep.domain.compliance_org import OrgCompliance
 from flykeep.domain.findings import Finding, FindingCode, Severity
 from flykeep.domain.fly import GONE_MACHINE_STATES, App, Inventory, Machine, Volume
 from flykeep.domain.ids import AppName
+from flykeep.domain.restore_config import is_fenced
 from flykeep.domain.scratch import MACHINE_PREFIX, is_temporary
 from flykeep.domain.subjects import app_subject
 
@@ -76,8 +77,11 @@ def describe(
     """The description that `reading` makes of an app; what it lacks is kept from `last`, or named as a gap.
 
     Nothing incomplete is taken: of a machine without its whole configuration the last whole one stays. So do the
-    machines of an app that has none now: it was taken apart, or is just being rebuilt.
+    machines of an app that has none now: it was taken apart, or is just being rebuilt. What a restore has replaced and
+    keeps until it is finalized is no part of it: rebuilt, it would run beside what replaced it.
     """
+    replaced = {one.id for one in reading.machines if is_fenced(one.config_json)}
+    volumes = (_described(one) for one in reading.volumes if one.attached_machine_id not in replaced)
     gaps: list[str] = []
     network = reading.app.network if reading.app else None
     if reading.app is None:
@@ -88,7 +92,7 @@ def describe(
         org=(reading.app.org if reading.app else None) or org,
         network=network,
         machines=_described_machines(reading.machines, last, gaps),
-        volumes=tuple(sorted((_described(one) for one in reading.volumes), key=lambda one: (one.name, one.id))),
+        volumes=tuple(sorted(volumes, key=lambda one: (one.name, one.id))),
         secrets=_kept(reading.secrets, last.secrets if last else None, "secrets", gaps),
         addresses=_kept(reading.addresses, last.addresses if last else None, "addresses", gaps),
         certificates=_kept(reading.certificates, last.certificates if last else None, "certificates", gaps),
@@ -124,7 +128,13 @@ def _described_machines(
 
 
 def _machines(machines: Iterable[Machine]) -> list[Machine]:
-    return [one for one in machines if one.state not in GONE_MACHINE_STATES and not one.name.startswith(MACHINE_PREFIX)]
+    return [
+        one
+        for one in machines
+        if one.state not in GONE_MACHINE_STATES
+        and not one.name.startswith(MACHINE_PREFIX)
+        and not is_fenced(one.config_json)
+    ]
 
 
 def _described_machine(machine: Machine) -> DescribedMachine | None:

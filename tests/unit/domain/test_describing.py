@@ -18,6 +18,7 @@ from flykeep.domain.describing import (
 from flykeep.domain.findings import Finding
 from flykeep.domain.fly import App
 from flykeep.domain.ids import AppName, RunId
+from flykeep.domain.restore_config import fence
 from flykeep.domain.scratch import machine_name, volume_name
 from tests.unit.domain.builders import DAY, HOUR, NOW, inventory, machine, volume
 
@@ -93,6 +94,18 @@ def volume_name_of() -> str:
 
 def machine_name_of() -> str:
     return machine_name(RunId("0123456789abcdefghij"), 1)
+
+
+def test_what_a_restore_has_replaced_is_not_rebuilt_beside_what_replaced_it() -> None:
+    old = machine("m_old", config_json=fence(CONFIG).config_json, state="stopped")
+    reading = replace(
+        WHOLE,
+        machines=(old, machine("m_new", config_json=CONFIG, image=IMAGE)),
+        volumes=(volume("vol_old", machine="m_old"), volume("vol_new", machine="m_new")),
+    )
+    described = describe(APP, reading, describe(APP, WHOLE, None, org="acme", now=NOW), org="acme", now=NOW)
+    assert [one.id for one in described.machines] == ["m_new"]
+    assert [one.id for one in described.volumes] == ["vol_new"]
 
 
 def test_the_fingerprint_changes_with_machines_and_volumes_of_this_app_only() -> None:
