@@ -157,6 +157,25 @@ async def what_is_ended(told: Story) -> None:
     world.volumes["vol_rebuilt"] = replace(old, id="vol_rebuilt", attached_machine_id=None)
     world.remove_volume(old)
     await told.tell("adopt", "adopt", "batch-jobs/jobs_data", "vol_rebuilt", "--yes", "--reason", "rebuilt")
+    await what_is_lost(told)
+
+
+async def what_is_lost(told: Story) -> None:
+    """An app without secrets or exports, for there is nothing to wait for; it is there again afterwards."""
+    world = told.kit.sim.world
+    kept = world.apps["ledger-api"], world.machines_of("ledger-api"), world.volumes_of("ledger-api")
+    world.remove_app("ledger-api")
+    recover = ("recover", "ledger-api", "--as", "ledger-api-2")
+    await asyncio.gather(
+        told.tell("recover plan", *recover, "--plan"), told.tell("runbook", "recover", "ledger-api", "--runbook")
+    )
+    await told.tell("recover", *recover, "--yes")
+    world.remove_app("ledger-api-2")
+    world.apps["ledger-api"] = kept[0]
+    world.machines |= {machine.id: machine for machine in kept[1]}
+    world.volumes |= {volume.id: volume for volume in kept[2]}
+    for machine in kept[1]:
+        world.start_machine(machine)
 
 
 class TestDocuments:
@@ -167,6 +186,13 @@ class TestDocuments:
         assert schemas["config check"] == "flykeep.config.check/1"
         assert schemas["ack"] == "flykeep.incidents.ack/1"
         assert schemas["unknown target"] == "flykeep.error/1"
+
+    async def test_a_lost_app_is_planned_and_rebuilt(self, story: Story) -> None:
+        assert (story.code("recover plan"), story.code("recover")) == (0, 0)
+        (volume,) = story["recover plan"]["plan"]["volumes"]
+        assert (volume["name"], volume["source"]) == ("ledger_db", None)
+        (machine,) = story["recover"]["result"]["machines"]
+        assert (machine["name"], machine["is_well"]) == ("old-forest-7", True)
 
     async def test_every_field_of_every_answer_is_documented_and_nothing_else_is(self, story: Story) -> None:
         documented = fields_on_the_page()
