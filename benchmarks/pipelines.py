@@ -3,6 +3,7 @@
 # ruff: noqa: INP001 - part of a program of its own
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import subprocess
@@ -19,6 +20,7 @@ from flykeep.ports.store import StoreOrder, StoreType
 from flykeep.ports.worker import CompressionOrder, ExportOrder, ExportResult, Order
 
 _DEADLINE_S = 3600.0
+_REPOSITORIES = itertools.count(1)
 _SFTP_SERVER = "/usr/lib/openssh/sftp-server"  # the server of the tests has no such subsystem
 
 
@@ -35,16 +37,7 @@ class Pipelines:
             return self._bash(
                 f"{shlex.join([*ssh, _tar(data)])} | zstd -q -T0 -3 | age -r {world.recipient}"
                 f" | rclone rcat :s3:{BUCKET}/shell.tar.zst.age",
-                {
-                    "RCLONE_CONFIG": "/dev/null",
-                    "RCLONE_LOG_LEVEL": "ERROR",
-                    "RCLONE_S3_PROVIDER": "Other",
-                    "RCLONE_S3_ENDPOINT": world.endpoint,
-                    "RCLONE_S3_ACCESS_KEY_ID": ACCESS_KEY,
-                    "RCLONE_S3_SECRET_ACCESS_KEY": SECRET_KEY,
-                    "RCLONE_S3_NO_CHECK_BUCKET": "true",
-                    "RCLONE_S3_FORCE_PATH_STYLE": "true",
-                },
+                _rclone(world),
             )
 
     def bare_read(self, data: Data, *, port: int) -> Figures:
@@ -52,13 +45,20 @@ class Pipelines:
         with ssh_command(self.world.access(port=port)) as ssh:
             return self._bash(f"{shlex.join([*ssh, _tar(data)])} | cat >/dev/null", {})
 
-    def restic_export(self, data: Data) -> Figures:
-        """`ssh tar | restic backup --stdin`, into a new repository in memory: without HTTP, in its favour."""
+    def restic_export(self, data: Data, *, is_in_memory: bool = False) -> Figures:
+        """`ssh tar | restic backup --stdin`, into a new repository on the S3 server that all sides write to.
+
+        In memory means a folder there: without HTTP, which nobody else is spared.
+        """
         folder = self.world.emptied("restic")
+        bucket = f"s3:{self.world.endpoint}/{BUCKET}/restic-{next(_REPOSITORIES)}"
         environment = {
             "RESTIC_PASSWORD": "benchmark",
-            "RESTIC_REPOSITORY": str(folder / "repository"),
+            "RESTIC_REPOSITORY": str(folder / "repository") if is_in_memory else bucket,
             "RESTIC_CACHE_DIR": str(folder / "cache"),
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_DEFAULT_REGION": "us-east-1",
         }
         subprocess.run(["restic", "-q", "init"], env=os.environ | environment, check=True)
         with ssh_command(self.world.access()) as ssh:
@@ -66,6 +66,9 @@ class Pipelines:
                 f"{shlex.join([*ssh, _tar(data)])} | restic -q backup --stdin --stdin-filename volume.tar", environment
             )
         self.world.emptied("restic")
+        if not is_in_memory:  # the server keeps objects in memory, and a repository's names are new each time
+            emptied = ["rclone", "delete", bucket.replace(f"s3:{self.world.endpoint}/", ":s3:")]
+            subprocess.run(emptied, env=os.environ | _rclone(self.world), check=True)
         return figures
 
     def manual_export(self, data: Data) -> Figures:
@@ -183,3 +186,16 @@ class Pipelines:
 
 def _tar(data: Data) -> str:
     return f"tar cf - -C {shlex.quote(str(data.path))} ."
+
+
+def _rclone(world: World) -> dict[str, str]:
+    return {
+        "RCLONE_CONFIG": "/dev/null",
+        "RCLONE_LOG_LEVEL": "ERROR",
+        "RCLONE_S3_PROVIDER": "Other",
+        "RCLONE_S3_ENDPOINT": world.endpoint,
+        "RCLONE_S3_ACCESS_KEY_ID": ACCESS_KEY,
+        "RCLONE_S3_SECRET_ACCESS_KEY": SECRET_KEY,
+        "RCLONE_S3_NO_CHECK_BUCKET": "true",
+        "RCLONE_S3_FORCE_PATH_STYLE": "true",
+    }

@@ -150,7 +150,7 @@ class Bench:
                 figures = sides[name]()
                 found[name].append(figures)
                 cost = f"{figures.seconds:6.2f} s {figures.cpu_seconds:6.2f} CPU s"
-                _say(f"{data.name}, round {number + 1}: {name:12} {cost}")
+                _say(f"{data.name}, round {number + 1}: {name:13} {cost}")
         _print({**found, **(more or {})}, data)
         return found
 
@@ -201,6 +201,7 @@ def _run(bench: Bench, parts: frozenset[str]) -> None:
         rivals: dict[str, Callable[[], Figures]] = {}
         if "restic" in parts:
             rivals["restic"] = lambda data=data: run.restic_export(data)  # type: ignore[misc]
+            rivals["restic_memory"] = lambda data=data: run.restic_export(data, is_in_memory=True)  # type: ignore[misc]
         if "manual" in parts:
             rivals["manual"] = lambda data=data: run.manual_export(data)  # type: ignore[misc]
         if "export" in parts:

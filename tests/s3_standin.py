@@ -93,7 +93,7 @@ class Handler(socketserver.StreamRequestHandler):
             for part in answer.parts:
                 self.wfile.write(part)
 
-    def _answer(  # noqa: C901, PLR0911 - one request kind, one answer
+    def _answer(  # noqa: C901, PLR0911, PLR0912 - one request kind, one answer
         self, method: str, key: str, query: dict[str, str], body: bytes, wanted: str | None
     ) -> tuple[int, dict[str, str], bytes | Parts]:
         held = self.server.contents
@@ -126,6 +126,12 @@ class Handler(socketserver.StreamRequestHandler):
                 return 204, {}, b""
             case "GET" | "HEAD" if key in held.objects:
                 return self._read(method, held.objects[key], wanted)
+            case "HEAD" if "/" not in key.rstrip("/"):
+                return 200, {}, b""  # every bucket is there
+            case "GET" if "location" in query:
+                return 200, {}, _xml("LocationConstraint")
+            case "GET" if "prefix" in query:
+                return 200, {}, _listing(held.objects, key.rstrip("/"), query)
             case _:
                 return 404, {}, _xml("Error", Code="NoSuchKey")
 
@@ -200,7 +206,8 @@ def _body(stream: BufferedIOBase, headers: object) -> bytes:
         if not count:
             raise ConnectionError
         view = view[count:]
-    if "aws-chunked" in (get("Content-Encoding") or ""):
+    is_signed_by_piece = (get("x-amz-content-sha256") or "").startswith("STREAMING-")
+    if is_signed_by_piece or "aws-chunked" in (get("Content-Encoding") or ""):
         return _unchunked(bytes(body))
     return bytes(body)
 
@@ -217,8 +224,34 @@ def _unchunked(body: bytes) -> bytes:
     return b"".join(pieces)
 
 
+def _listing(objects: dict[str, Any], bucket: str, query: dict[str, str]) -> bytes:
+    """All of it in one page; names hold nothing that XML would have to escape."""
+    prefix, delimiter = query["prefix"], query.get("delimiter", "")
+    names = sorted(name.removeprefix(f"{bucket}/") for name in objects if name.startswith(f"{bucket}/{prefix}"))
+    found, folders = [], dict[str, None]()
+    for name in names:
+        rest = name.removeprefix(prefix)
+        if delimiter and delimiter in rest:
+            folders[prefix + rest.partition(delimiter)[0] + delimiter] = None
+        else:
+            size = str(len(objects[f"{bucket}/{name}"]))
+            when = "2026-11-22T00:00:00.000Z"
+            found.append(_tag("Contents", _tags(Key=name, LastModified=when, ETag="x", Size=size)))
+    inner = _tags(Name=bucket, Prefix=prefix, KeyCount=str(len(names)), MaxKeys="1000", IsTruncated="false")
+    inner += "".join(found) + "".join(_tag("CommonPrefixes", _tags(Prefix=folder)) for folder in folders)
+    return f'<?xml version="1.0" encoding="UTF-8"?>{_tag("ListBucketResult", inner)}'.encode()
+
+
+def _tags(**fields: str) -> str:
+    return "".join(_tag(name, text) for name, text in fields.items())
+
+
+def _tag(name: str, inner: str) -> str:
+    return f"<{name}>{inner}</{name}>"
+
+
 def _xml(name: str, **fields: str) -> bytes:
-    inner = "".join(f"<{key}>{value}</{key}>" for key, value in fields.items())
+    inner = _tags(**fields)
     return f'<?xml version="1.0" encoding="UTF-8"?><{name}>{inner}</{name}>'.encode()
 
 
