@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -35,20 +36,24 @@ def plant(home: Household) -> None:
     foreign.write_bytes(b"not flykeep's")
 
 
-def workers() -> list[psutil.Process]:
-    """Worker processes of this test, children or orphaned."""
-    everyone = psutil.process_iter(["cmdline"])
-    return [process for process in everyone if "flykeep.worker" in (process.info["cmdline"] or [])]
+def workers_of(verb: Verb) -> list[psutil.Process]:
+    """Those that a living verb has started; other tests have workers too."""
+    return [process for process in psutil.Process(verb.pid).children() if _is_worker(process)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "flykeep.worker" in process.cmdline()
+    return False
 
 
 async def streaming(home: Household, nursery: Nursery) -> tuple[Verb, psutil.Process]:
     """An export whose worker has stored bytes already."""
-    before = {process.pid for process in workers()}
     verb = await home.begin(nursery, "export", TARGET)
     found: list[psutil.Process] = []
 
     def is_streaming() -> bool:
-        found[:] = [process for process in workers() if process.pid not in before]
+        found[:] = workers_of(verb)
         return bool(found) and bool(uploads(home))
 
     await until(is_streaming)
