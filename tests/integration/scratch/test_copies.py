@@ -43,7 +43,6 @@ STAGING = SHOP.model_copy(
     }
 )
 PROBES = '\nprobes = [{ kind = "json", path = "crocbot.json" }]\n'
-PLAIN = Common(None, is_json=False, is_verbose=False)
 IDENTITY = ("[encryption]\n", '[encryption]\nidentity_secret = "AGE_IDENTITY"\n')
 
 
@@ -92,50 +91,54 @@ async def fly(tmp_path: Path) -> AsyncIterator[Home]:
         yield running
 
 
-async def test_a_snapshot_is_copied_with_its_machine_and_the_source_is_only_read(fly: Home) -> None:
+async def test_a_person_sees_what_will_be_done_and_nothing_is_done_unasked(
+    fly: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
     ended_well(await fly.export())
-    before = tree_of(fly.volume.directory)
-    run, result = await copy(fly, snapshot_id=a_snapshot(fly), is_with_config=True)
-    ended_well(run)
-    (made,) = copies(fly)
-    assert tree_of(made.directory) == before == tree_of(fly.volume.directory)
-    assert (made.id, made.name) == (result["volume_id"], "shop_data")
-    assert [probe["is_passed"] for probe in result["report"]["probes"]] == [True]
-    assert result["report"]["comparison"]["contradictions"] == 0
-    machine = fly.sim.world.machines[result["machine"]["machine_id"]]
-    assert (machine.app, machine.state, machine.config["mounts"][0]["volume"]) == ("staging", "created", made.id)
-    assert "@sha256:" in machine.config["image"]
-    (note,) = [note for note in result["notes"] if "stays unattached" in note]
-    assert f"--attach-volume {made.id}:" in note
-    assert own(fly).state == "created"
-
-
-async def test_a_person_sees_the_plan_and_what_came_of_it(fly: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    application = fly.application
-    lineage = await find_lineage(application, TARGET)
-    choice = await application.candidates.choose(lineage, "latest", kind=CandidateKind.SNAPSHOT)
+    capsys.readouterr()
     wish = CopyWish("staging", is_with_config=True, is_plan=True, size_gb=7)
-    assert await copy_to_app(application, Common(None, is_json=True, is_verbose=False), lineage, choice, wish) == 0
+    assert await asked(fly, wish, is_json=True) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["plan"]["app"], document["plan"]["size_gb"]) == ("staging", 7)
     assert "config_json" not in document["plan"]["machine"]
-    assert await copy_to_app(application, PLAIN, lineage, choice, wish) == 0
+    assert await asked(fly, wish) == 0
     shown = capsys.readouterr().out
     assert "copy of shop/shop_data into staging; nothing of shop/shop_data is touched" in shown
     assert "1. create volume shop_data in staging" in shown
-    assert copies(fly) == []
     with pytest.raises(UsageError, match="none is made"):
-        await copy_to_app(application, PLAIN, lineage, choice, CopyWish("staging", is_launching=True))
+        await asked(fly, CopyWish("staging", is_launching=True))
+    with pytest.raises(UsageError, match="are for copies"):
+        await asked(fly, CopyWish(None, is_with_config=True))
     with pytest.raises(UsageError, match="nobody can answer here"):
-        await copy_to_app(application, PLAIN, lineage, choice, replace(wish, is_plan=False))
+        await asked(fly, replace(wish, is_plan=False))
+    assert copies(fly) == []
+    await assert_copied(fly, replace(wish, is_plan=False, is_agreed=True, is_local=True), capsys)
+
+
+async def asked(fly: Home, wish: CopyWish, *, is_json: bool = False) -> int:
+    lineage = await find_lineage(fly.application, TARGET)
+    choice = await fly.application.candidates.choose(lineage, "latest", kind=CandidateKind.SNAPSHOT)
+    options = Common(None, is_json=is_json, is_verbose=False)
+    return await copy_to_app(fly.application, options, lineage, choice, wish)
+
+
+async def assert_copied(fly: Home, wish: CopyWish, capsys: pytest.CaptureFixture[str]) -> None:
+    """A snapshot is copied with its machine, and the source only read."""
+    before, since = tree_of(fly.volume.directory), len(fly.sim.requests)
     capsys.readouterr()
-    agreed = replace(wish, is_plan=False, is_agreed=True, is_local=True)
-    assert await copy_to_app(application, PLAIN, lineage, choice, agreed) == 0
-    told = " ".join(capsys.readouterr().out.split())
+    assert await asked(fly, wish) == 0
+    assert {one.method for one in fly.sim.requests[since:] if one.app == "shop"} == {"GET"}
     (made,) = copies(fly)
+    assert tree_of(made.directory) == before == tree_of(fly.volume.directory)
+    assert (made.name, made.size_gb, own(fly).state) == ("shop_data", 7, "created")
+    (machine,) = [one for one in fly.sim.world.machines_of("staging") if one.id == made.attached_machine_id]
+    assert (machine.name, machine.state) == ("calm-sea-1", "created")
+    assert "@sha256:" in machine.config["image"]
+    told = " ".join(capsys.readouterr().out.split())
     assert f"is in volume {made.id} (7 GB in {made.region}) of staging" in told
-    assert "1 of 1 probes passed, compared with nothing" in told
+    assert "1 of 1 probes passed, compared with artifact" in told
     assert "mounts it: created" in told
+    assert f"--attach-volume {made.id}:" in told
 
 
 async def test_a_copy_that_dies_half_way_is_removed_by_reconcile_and_nothing_else_is(fly: Home) -> None:
