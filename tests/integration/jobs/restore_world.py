@@ -190,7 +190,8 @@ class RestoreParts:
 
     @property
     def started(self) -> list[Server]:
-        return [one for one in self.living if one.state == "started"]
+        """Those that run and answer."""
+        return [one for one in self.living if one.state == "started" and one.host_status is HostStatus.OK]
 
     @property
     def serving(self) -> str:
@@ -215,6 +216,7 @@ class RestoreParts:
 
 @asynccontextmanager
 async def restore_world(directory: Path, **settings: Any) -> AsyncIterator[RestoreParts]:
+    directory.mkdir(exist_ok=True)  # noqa: ASYNC240 - before anything runs
     async with parts_in(directory) as parts:
         world = RestoreParts(parts, **settings)
         async with parts.catalog.transaction() as tx:
