@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flykeep.domain.restore_config import RESTORE_KEY
 from flykeep.domain.restore_phases import RestoreBeginning
 from flykeep.domain.scratch import GuestSize
 
@@ -48,10 +49,11 @@ def _preparing(beginning: RestoreBeginning, guest: GuestSize, *, has_workers: bo
         PlannedCall(
             f"POST {machines}",
             f"new machine {beginning.machine_name}, {region}, {guest.cpu_kind}-{guest.cpus}x {guest.memory_mb} MB, "
-            "from the saved configuration, on the new volume, not launched",
+            "from the saved configuration, on the new volume, not launched, without traffic",
         )
     )
-    calls.append(PlannedCall(f"POST {machines}/{NEW_MACHINE}/cordon", "no traffic to it yet"))
+    calls.append(PlannedCall(f"POST {machines}/{NEW_MACHINE}/lease", "hold the new machine against deploys"))
+    calls.append(PlannedCall(f"POST {machines}/{NEW_MACHINE}/cordon", "no traffic to it before it is well"))
     return calls
 
 
@@ -59,7 +61,7 @@ def _switching(beginning: RestoreBeginning) -> list[PlannedCall]:
     machines, old = f"/apps/{beginning.app}/machines", beginning.machine_id
     new = f"{machines}/{NEW_MACHINE}"
     is_touched = old is not None and beginning.is_reachable
-    calls = [PlannedCall(f"POST {new}/lease", "hold the new machine against deploys")]
+    calls = []
     if is_touched:
         calls += [
             PlannedCall(f"POST {machines}/{old}/lease", "hold the old machine against deploys"),
@@ -82,4 +84,6 @@ def _switching(beginning: RestoreBeginning) -> list[PlannedCall]:
         *calls,
         PlannedCall(f"POST {new}/start", "start the new machine, wait for its health checks", is_down=True),
         PlannedCall(f"POST {new}/uncordon", "traffic to the new machine"),
+        PlannedCall(f"DELETE {new}/metadata/{RESTORE_KEY}", "the mark of this restore goes"),
+        PlannedCall("DELETE .../lease", "let go of what was held"),
     ]
