@@ -2,7 +2,7 @@
 
 `*`, `?` and `[...]` stay within one path component, `**` as a component crosses them. A pattern that matches a
 directory means the whole tree below it; `dir/**` includes the directory itself, and excludes only what is inside it.
-`lost+found` at the root is left out unless an include names it.
+`lost+found` and flykeep's own folders at the root are left out unless an include names them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from flykeep.domain.errors import ConfigError
 
 _MAGIC = re.compile(r"[*?\[]")
-_LOST_FOUND = "lost+found"
+_NOT_ITS_OWN = ("lost+found", ".flykeep-import-*", ".flykeep-old-*")
+"""The file system's folder, and what imports keep until confirmed: replaced content, as much again."""
 _OPERAND_LIMIT_BYTES = 1 << 20  # Linux allows two MiB of arguments and environment together
 _OPERAND_COST_BYTES = 16
 
@@ -148,8 +149,8 @@ class Selection:
 
     @property
     def excluded(self) -> tuple[Pattern, ...]:
-        """What is left out, `lost+found` of a whole volume included."""
-        return (Pattern(_LOST_FOUND), *self.exclude) if self.is_whole else self.exclude
+        """What is left out; of a whole volume also what is not the application's: see `_NOT_ITS_OWN`."""
+        return (*map(Pattern, _NOT_ITS_OWN), *self.exclude) if self.is_whole else self.exclude
 
 
 def topmost(paths: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -25,8 +25,10 @@ FILES = [
     b"odd 'names'\n/\xff.log",
     b"-n/cache/y",
     b"lost+found/inode",
+    b".flykeep-old-01RUN/tree/replaced",
+    b".flykeep-import-01RUN/tree/staged",
 ]
-ALL = {path for path in FILES if not path.startswith(b"lost+found")}
+ALL = {path for path in FILES if not path.startswith((b"lost+found", b".flykeep-"))}
 
 
 @pytest.fixture
@@ -52,6 +54,7 @@ def tree(tmp_path: Path) -> Path:
         (("agents/**",), ("agents/*/cache",), {p for p in ALL if p.startswith(b"agents/") and b"cache" not in p}),
         (("odd*", "-n"), (), {b"odd 'names'\n/\xff.log", b"-n/cache/y"}),
         (("lost+found",), (), {b"lost+found/inode"}),
+        ((".flykeep-old-*",), (), {b".flykeep-old-01RUN/tree/replaced"}),
     ],
 )
 async def test_exactly_the_selected_files_are_taken(
