@@ -11,6 +11,7 @@ import structlog
 
 from flykeep.domain.errors import BusyError, FlyConflictError, FlyError
 from flykeep.domain.fly import Machine
+from flykeep.ports.clock import Clock
 from flykeep.ports.fly import Lease, MachineController
 
 _LEASE = timedelta(minutes=15)
@@ -34,6 +35,26 @@ async def held(control: MachineController, machine: Machine, *, reason: str) -> 
         yield lease
     finally:
         await _release(control, lease)
+
+
+@asynccontextmanager
+async def renewed(control: MachineController, lease: Lease, clock: Clock) -> AsyncIterator[None]:
+    """Keep the lease from running out while something inside takes its time; a renewal that fails is logged."""
+    renewing = asyncio.create_task(_renew(control, lease, clock))
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.wait({renewing})
+
+
+async def _renew(control: MachineController, lease: Lease, clock: Clock) -> None:
+    while True:
+        await clock.sleep(_LEASE / 3)
+        try:
+            await control.renew_lease(lease, within=_LEASE)
+        except FlyError as error:
+            log.warning("lease.not_renewed", machine=lease.machine_id, error=str(error))
 
 
 async def _release(control: MachineController, lease: Lease) -> None:

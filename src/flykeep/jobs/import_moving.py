@@ -11,7 +11,7 @@ from flykeep.domain.ids import RunId
 from flykeep.domain.imports import ImportPhase, ImportRecord
 from flykeep.jobs.context import Journal
 from flykeep.jobs.health import Condition, Health
-from flykeep.jobs.holding import held
+from flykeep.jobs.holding import held, renewed
 from flykeep.jobs.import_log import ImportLog
 from flykeep.jobs.restarting import Restarter
 from flykeep.ports.fly import AccessIssuer, MachineController
@@ -67,7 +67,8 @@ class ImportMover:
         async with held(self.control, at.machine, reason="flykeep import") as lease:
             await self.log.note(run_id, phase, journal=journal, restart=is_restarting)
             try:
-                placed = await self._place(at, run_id, placing)
+                async with renewed(self.control, lease, self.log.clock):
+                    placed = await self._place(at, run_id, placing)
             except (SshError, WorkerError) as error:
                 error.next_step = (
                     f"Some files may have changed and others not. `flykeep reconcile --apply` goes on, "

@@ -86,6 +86,10 @@ class MachineController(Protocol):
         """Hold the machine; Fly ends it by itself after `within`. Raises FlyConflictError where somebody else does."""
         ...
 
+    async def renew_lease(self, lease: Lease, *, within: timedelta) -> None:
+        """Hold it for `within` from now on. Raises FlyPreconditionError where it has ended."""
+        ...
+
     async def release_lease(self, lease: Lease) -> None:
         """Let go; one that has ended already is fine."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -48,6 +49,22 @@ async def test_only_the_holder_restarts_a_held_machine(world: SimulatedFly) -> N
 
     assert world.machine.state == "started"
     assert len(world.machine.events) > before
+
+
+async def test_a_lease_is_renewed_by_who_holds_it_and_by_nobody_else(world: SimulatedFly) -> None:
+    control = FlyControl(world.fly)
+    lease = await control.acquire_lease(APP, world.machine_id, within=MINUTE, reason="import")
+    assert world.machine.lease
+    first_end = world.machine.lease.expires_at
+
+    await control.renew_lease(lease, within=10 * MINUTE)
+
+    assert world.machine.lease.expires_at > first_end
+    with pytest.raises(FlyConflictError):
+        await control.renew_lease(replace(lease, nonce="another"), within=MINUTE)
+    await control.release_lease(lease)
+    with pytest.raises(FlyPreconditionError):
+        await control.renew_lease(lease, within=MINUTE)
 
 
 async def test_a_lease_that_was_let_go_holds_nobody(world: SimulatedFly) -> None:

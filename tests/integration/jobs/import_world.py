@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -46,6 +47,12 @@ class Volume:
         return not self.staged
 
 
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class MemoryMachine:
     """ports.importing.Importers and ports.fly.MachineController at once; a reaper strikes in the middle of each act."""
@@ -53,6 +60,8 @@ class MemoryMachine:
     volume: Volume = field(default_factory=Volume)
     lease: str | None = None
     restarts: int = 0
+    renewals: int = 0
+    may_end: asyncio.Event = field(default_factory=_set)  # cleared, a change of files takes until the second renewal
     checks: list[tuple[MachineCheck, ...]] = field(default_factory=list)
     state: str = "started"
     errors: dict[str, Exception] = field(default_factory=dict)
@@ -68,6 +77,7 @@ class MemoryMachine:
         return ImportResult(2, 1, 3, 0, "gnu")
 
     async def place(self, order: PlaceOrder) -> PlaceResult:
+        await self.may_end.wait()
         return PlaceResult(self._place(order.run_id, order.placing))
 
     def _place(self, run_id: str, placing: Placing) -> Placed:
@@ -106,6 +116,13 @@ class MemoryMachine:
             raise FlyConflictError("lease currently held")
         self.lease = "flykeep"
         return Lease(app, machine_id, "nonce")
+
+    async def renew_lease(self, lease: Lease, *, within: timedelta) -> None:
+        assert (lease.nonce, self.lease) == ("nonce", "flykeep")
+        self.renewals += 1
+        if self.renewals == 1:
+            raise FlyUnavailableError("no answer")
+        self.may_end.set()
 
     async def release_lease(self, lease: Lease) -> None:
         assert lease.nonce == "nonce"

@@ -163,6 +163,16 @@ async def test_a_machine_held_at_the_last_moment_leaves_everything_as_it_was(mad
     assert made.machine.lease == "deploy"
 
 
+async def test_the_machine_stays_held_however_long_the_move_takes(made: ImportParts) -> None:
+    made.machine.may_end.clear()
+
+    _, result = await imported(made)
+
+    assert result["state"] is RunState.SUCCEEDED
+    assert made.machine.renewals == 2  # the first went unanswered
+    assert made.machine.lease is None
+
+
 async def test_a_held_machine_is_refused_before_anything_is_staged(made: ImportParts) -> None:
     made.machine.lease = "deploy"
     run = await begun(made)

@@ -51,6 +51,19 @@ class FlyControl:
         lease = await self._api.read(request, WireLease)
         return Lease(app=app, machine_id=machine_id, nonce=lease.data.nonce)
 
+    async def renew_lease(self, lease: Lease, *, within: timedelta) -> None:
+        """As the port says."""
+        request = self._api.post(
+            *_path(lease.app, lease.machine_id),
+            "lease",
+            action="lease.renew",
+            identifier=lease.machine_id,
+            repeat=Repeat.HARMLESS,
+            body={"ttl": math.ceil(within.total_seconds())},
+            facts=_facts(lease.app, lease.machine_id),
+        )
+        await self._api.send(replace(request, headers={NONCE_HEADER: lease.nonce}), lambda _answer: None)
+
     async def release_lease(self, lease: Lease) -> None:
         """As the port says."""
         request = self._api.delete(
