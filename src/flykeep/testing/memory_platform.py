@@ -201,11 +201,11 @@ class MemoryPlatform:
         server.hold = Hold(self.new("nonce"), "deploy@tokens.fly.io", self.clock.now() + within)
 
     def set_host(self, server: Server, status: HostStatus) -> None:
-        """Let a machine's host, and the volume on it, answer no more; one that comes back starts its machine."""
+        """Let a machine's host, and the volume on it, answer no more; one that comes back starts what ran on it."""
         server.host_status = status
         if (disk := self.disks.get(server.volume_id or "")) is not None:
             disk.volume = replace(disk.volume, host_status=status)
-        if status is HostStatus.OK:
+        if status is HostStatus.OK and server.state in RUNNING:
             server.state = "started"
 
     # -- what calls share

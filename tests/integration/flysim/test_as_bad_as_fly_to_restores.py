@@ -130,9 +130,12 @@ async def test_a_lost_host_refuses_changes_and_starts_its_machine_when_it_return
     ]
     assert [answer.status_code for answer in asked] == [503] * len(asked)
     assert fly.volume.host_status == "unreachable"
-    fly.sim.world.stop_machine(machine)
     fly.sim.world.return_host(machine)
     assert (machine.state, machine.host_status, fly.volume.host_status) == ("started", "ok", "ok")
+    fly.sim.world.stop_machine(machine)
+    fly.sim.world.lose_host(machine)
+    fly.sim.world.return_host(machine)
+    assert machine.state == "stopped"
 
 
 async def test_health_checks_pass_a_little_later_and_fail_where_a_fault_says_so(tmp_path: Path) -> None:

@@ -266,7 +266,8 @@ class Crashes:
         self._assert_in_use(used)
         for one in kept:
             assert one.state == "stopped"
-            assert one.hold is None or one.hold.owner.startswith("flykeep")  # a dead process's ends by itself
+            hold = self.fly.hold(one)
+            assert hold is None or hold.owner.startswith("flykeep")  # a dead process's ends by itself
         await self._assert_known(used)
         assert not self.watch.seen, sorted(set(self.watch.seen))
         return phase

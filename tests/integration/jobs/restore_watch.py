@@ -84,7 +84,7 @@ class Watch:
             yield "a machine without a process group stands in the way"
         running = [one for one in self.servers() if one.state in RUNNING]
         managed = [one for one in self.servers() if PLATFORM_KEY in one.metadata]
-        if self.is_after_death:
+        if self.is_after_death or self.hosts_return:
             return
         is_led_away = bool(running) and all(one.volume_id != self.spoiled for one in running)
         if is_led_away and any(one.volume_id == self.spoiled and self.fly.hold(one) is None for one in managed):

@@ -267,9 +267,9 @@ class World:
         self._set_host(machine, "unreachable")
 
     def return_host(self, machine: Machine) -> None:
-        """Let a lost host come back: it starts its machine again, whatever was wanted meanwhile."""
+        """Let a lost host come back: it starts the machine that ran on it, whatever was wanted meanwhile."""
         self._set_host(machine, "ok")
-        if machine.state != "destroyed":
+        if machine.state == "started":
             self.start_machine(machine)
 
     def _set_host(self, machine: Machine, status: str) -> None:
