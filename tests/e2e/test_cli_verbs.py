@@ -125,6 +125,9 @@ async def with_the_volume(told: Story) -> None:
 async def afterwards(told: Story) -> None:
     await with_the_volume(told)
     await told.tell("checkpoint", "checkpoint", STALE, "--skip-export")
+    await told.tell("restore list", "restore", MAIN)
+    await told.tell("restore plan", "restore", STALE, "--snapshot", "latest", "--plan")
+    await told.tell("restore", "restore", STALE, "--snapshot", "latest", "--yes")
     run_id = (await told.tell("snapshot", "snapshot", STALE))["run_id"]
     await asyncio.gather(
         told.tell("snapshots", "snapshots", STALE), told.tell("runs", "runs"), told.tell("run", "runs", run_id)
@@ -307,6 +310,19 @@ class TestArtifacts:
         assert (story.code("get again"), story["get again"]["error"]["code"]) == (4, "refused.guard")
 
 
+class TestRestore:
+    async def test_without_a_source_the_candidates_are_listed_newest_first(self, story: Story) -> None:
+        found = story["restore list"]
+        instants = [one["as_of_at"] for one in found["candidates"]]
+        assert (story.code("restore list"), found["is_complete"], instants) == (0, True, sorted(instants, reverse=True))
+        assert {one["kind"] for one in found["candidates"]} == {"snapshot", "artifact"}
+
+    async def test_latest_is_the_snapshot_that_was_taken_last(self, story: Story) -> None:
+        assert story.code("restore") == 0
+        chosen = story["restore plan"]["choice"]["candidate"]["id"]
+        assert chosen == story["restore plan"]["plan"]["snapshot_id"] == story["checkpoint"]["result"]["snapshot_id"]
+
+
 class TestCheckpoint:
     async def test_go_is_exit_0_with_the_way_back(self, story: Story) -> None:
         assert (story.code("checkpoint"), story["checkpoint"]["is_go"]) == (0, True)
@@ -371,7 +387,7 @@ class TestActing:
         assert story["snapshot"]["result"]["snapshot_id"] in listed
 
     async def test_runs_tell_their_steps(self, story: Story) -> None:
-        kinds = {"snapshot", "export", "drill", "import", "volume", "checkpoint"}
+        kinds = {"snapshot", "export", "drill", "import", "volume", "checkpoint", "restore"}
         assert {run["kind"] for run in story["runs"]["runs"]} == kinds
         assert "request snapshot" in [step["name"] for step in story["run"]["steps"]]
 
