@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from flykeep.domain.fly import Inventory
+from flykeep.domain.lineages import LineagePlan, resolve_lineages
+from flykeep.domain.restore_phases import RestoreRecord, restore_record, volumes_in_the_making
 from flykeep.domain.run import RunState
 from tests.integration.jobs.restore_world import RestoreParts, restore_world
 
@@ -84,3 +87,30 @@ async def test_what_came_out_is_told_with_the_next_step(world: RestoreParts) -> 
     assert (told["phase"], told["health"], told["old_volume_id"]) == ("restored", "healthy", world.disk.volume.id)
     assert f"restore finalize {run.id}" in told["next_step"]
     assert told["down_s"] >= 0
+
+
+async def test_a_check_during_a_restore_takes_the_new_volume_for_no_target_of_its_own(world: RestoreParts) -> None:
+    plans: list[LineagePlan] = []
+
+    def resolved(records: tuple[RestoreRecord, ...]) -> LineagePlan:
+        volumes = tuple(disk.volume for disk in world.fly.disks.values())
+        return resolve_lineages(
+            [world.parts.lineage],
+            Inventory(world.parts.clock.now(), tuple(one.facts() for one in world.living), volumes),
+            rules=(world.parts.rule,),
+            now=world.parts.clock.now(),
+            new_id=lambda: "another",
+            passing=volumes_in_the_making(records, volumes),
+        )
+
+    run = await world.begin()
+    steps = await world.parts.steps(run)
+    for number, step in enumerate(steps, start=1):
+        if step.name in {"restore: volume made", "restore: machine made"}:
+            record = restore_record(run.id, steps[:number])
+            assert record is not None
+            plans.append(resolved((record,)))
+    assert len(plans) == 2
+    assert all([one.lineage.id for one in plan.current] == [world.parts.lineage.id] for plan in plans)
+    assert not any(plan.unprotected for plan in plans)
+    assert len(resolved(()).current) == 2  # without it the new volume would be taken for another target
