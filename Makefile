@@ -21,7 +21,12 @@ setup: .venv/.ready  ## create .venv from the hash lock and put flykeep into .ve
 demo: setup  ## the main job against a simulated Fly, compared byte for byte
 	@$(BIN)/flykeep demo
 
-test: setup  ## every test; what is skipped is listed with its reason
+# Asserts are rewritten once, by two processes, rather than by each of the test processes at once.
+tests/__pycache__: | setup
+	@$(BIN)/python -m pytest --collect-only -q tests/unit tests/shared_shapes >/dev/null & \
+	$(BIN)/python -m pytest --collect-only -q tests/contract tests/integration tests/e2e >/dev/null; wait
+
+test: setup tests/__pycache__  ## every test; what is skipped is listed with its reason
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --no-loadscope-reorder -p tests.no_skips $(PYTEST_ARGS)
 
 check: setup  ## lint, format, types, import contracts, size gate

@@ -109,7 +109,7 @@ async def test_a_verb_takes_over_its_pending_run_when_the_daemon_is_killed(quiet
     stuck = await quiet.begin(nurseries[0], "export", TARGET)
     await until(lambda: quiet.sim.faults.struck(FaultKind.HANG))
     waiting = await quiet.begin(nurseries[1], "snapshot", TARGET)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(await of_target(quiet)) < 2:  # noqa: ASYNC110 - it is told by another process
             await asyncio.sleep(0.03)
     os.kill(life.pid, signal.SIGKILL)
@@ -128,7 +128,7 @@ async def test_ctrl_c_on_a_verb_that_waits_for_its_turn_takes_its_run_back(quiet
     busy = await quiet.begin(nurseries[0], "export", TARGET)
     await until(lambda: quiet.sim.faults.struck(FaultKind.HANG))
     waiting = await quiet.begin(nurseries[1], "snapshot", TARGET)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(await of_target(quiet)) < 2:  # noqa: ASYNC110 - it is told by another process
             await asyncio.sleep(0.03)
     waiting.interrupt()

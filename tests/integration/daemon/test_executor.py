@@ -41,7 +41,7 @@ async def test_no_more_runs_at_a_time_than_allowed(parts: Parts, executor: Execu
     assert (await parts.again(second)).state is RunState.PENDING
     assert parts.workers.hold is not None
     parts.workers.hold.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (await parts.again(second)).state.is_final:  # noqa: ASYNC110 - the catalog tells nobody
             await asyncio.sleep(0.005)
     await executor.drain(within=timedelta(minutes=1))
@@ -69,7 +69,7 @@ async def test_a_run_that_is_being_claimed_when_the_drain_begins_is_drained_too(
         assert executor.running_count == 0
         drain = asyncio.create_task(executor.drain(within=timedelta(0)))
         await asyncio.sleep(0.01)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(drain, work)
     assert (await parts.again(run)).state is RunState.INTERRUPTED
 

@@ -40,7 +40,7 @@ def logs() -> Iterator[list[Any]]:
 
 
 async def until(is_so: Callable[[], object]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not is_so():  # noqa: ASYNC110 - it is told by logs and by another server
             await asyncio.sleep(0.01)
 
@@ -58,7 +58,7 @@ async def whole_life(kit: Kit, logs: list[Any], *, when: Callable[[], object], s
         if signals > 1:
             await until(lambda: said(logs, "daemon.draining"))
             os.kill(os.getpid(), signal.SIGINT)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await life
         assert not await application.owners.is_daemon_alive()
 

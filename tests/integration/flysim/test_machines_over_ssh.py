@@ -24,7 +24,7 @@ def exists(path: Path) -> bool:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Return once something holds; it must within ten seconds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - a file system sends no events
             await asyncio.sleep(0.02)
 

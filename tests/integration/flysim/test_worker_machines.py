@@ -89,7 +89,7 @@ async def run(fly: Rig, machine: Machine, *command: str, stdin: str = "") -> dic
 
 
 async def until(is_so: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not is_so():  # noqa: ASYNC110 - it is told by another process
             await asyncio.sleep(0.02)
 

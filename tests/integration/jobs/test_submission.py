@@ -31,7 +31,7 @@ async def open_runs(parts: Parts) -> list[Run]:
 
 async def the_open_run(parts: Parts) -> Run:
     """The one pending run, as soon as it is there."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (found := [run for run in await open_runs(parts) if run.state is RunState.PENDING]):  # noqa: ASYNC110
             await asyncio.sleep(0.002)
     return found[0]

@@ -230,7 +230,7 @@ async def test_a_killed_worker_is_reported_and_its_ssh_goes_with_it(
 
     with pytest.raises(WorkerError, match="ended with -9"):
         await export
-    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert psutil.wait_procs(family, timeout=60)[1] == []
     assert [name for name in left_in(store) if name.endswith(".age")] == []
     await next_run_succeeds(workers, gnu_sshd, tree, store, keys)
 
