@@ -53,4 +53,5 @@ class ProgressView:
 
     def _step(self, step: Step) -> None:
         print_indented(self._out, step_text(step), by=2, style="dim")
-        self._bar.update(self._task, description=step.name)
+        coming = json.loads(step.detail).get("then") if step.detail.startswith("{") else None
+        self._bar.update(self._task, description=f"{step.name}; next: {coming}" if coming else step.name)

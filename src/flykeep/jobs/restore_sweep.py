@@ -20,7 +20,7 @@ from flykeep.jobs.restore_leases import Leases
 from flykeep.jobs.restore_log import Course
 from flykeep.jobs.restore_switch import Fencer
 
-_LIMIT = timedelta(minutes=15)
+_LIMIT = timedelta(minutes=8)  # a dead process's lease is waited for, and a daemon waits for this
 
 
 @dataclass(frozen=True, slots=True)
