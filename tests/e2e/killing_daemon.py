@@ -170,6 +170,7 @@ def watch_ports(reaper: Reaper) -> None:
         (workers, "FlyMachineWorkers", built("machine_workers", workers.FlyMachineWorkers)),
         (ground, "LocalWorkers", built("workers", ground.LocalWorkers)),
         (ground, "RetryingStore", built("store", ground.RetryingStore)),
+        (ground, "FlyProduction", built("production", ground.FlyProduction)),
         (
             application,
             "notifiers",
