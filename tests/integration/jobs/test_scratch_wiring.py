@@ -10,6 +10,7 @@ from flykeep.domain.policy import JobKind
 from flykeep.domain.scratch import ScratchRule
 from flykeep.jobs.export import ExportJob
 from flykeep.jobs.locating import Located
+from flykeep.jobs.runbook import WithRunbook
 from flykeep.jobs.snapshot_source import SnapshotSource
 from flykeep.settings import load_settings
 from flykeep.testing.clock import CountedIds, ManualClock
@@ -27,8 +28,9 @@ ENVIRON = {
 def source_of(application: Application) -> SnapshotSource | None:
     located = application.runner.jobs.for_target[JobKind.EXPORT]
     assert isinstance(located, Located)
-    assert isinstance(located.job, ExportJob)
-    return located.job.snapshots
+    assert isinstance(located.job, WithRunbook)
+    assert isinstance(located.job.job, ExportJob)
+    return located.job.job.snapshots
 
 
 async def opened(directory: Path, extra: str = "", *, without: str = "") -> tuple[SnapshotSource | None, Any]:

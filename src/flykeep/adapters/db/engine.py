@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from flykeep.adapters.db.errors import translated
 from flykeep.adapters.db.migrate import migrate
-from flykeep.adapters.db.statements import ANSWER_WITHIN, Statements
+from flykeep.adapters.db.statements import ANSWER_WITHIN, Statements, to_its_end
 from flykeep.adapters.db.transaction import SqlTransaction
 from flykeep.adapters.db.urls import Database, database_of
 from flykeep.domain.errors import InternalError
 
+T = TypeVar("T")
 _LOCK_WITHIN: Final = timedelta(seconds=30)
 _TURN_WITHIN: Final = timedelta(seconds=120)
 _PING_WITHIN: Final = timedelta(seconds=10)
@@ -51,8 +52,7 @@ class SqlCatalog:
             await self._begin(connection)
             yield SqlTransaction(Statements(connection))
             with translated("commit to the state database"):
-                async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
-                    await connection.commit()
+                await to_its_end(_within(connection.commit()))
 
     async def ping(self) -> None:
         async with self._connection() as connection:
@@ -83,21 +83,29 @@ class SqlCatalog:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
         """A connection of the pool; what is not committed when it goes back is rolled back."""
-        with translated("open the state database"):
-            async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
-                connection = await self._engine.connect()
+        connection = self._engine.connect()
         try:
+            with translated("open the state database"):
+                await to_its_end(_within(connection.start()))
             yield connection
         finally:
-            with translated("leave the state database"):
-                await asyncio.shield(asyncio.ensure_future(connection.close()))
+            if connection.sync_connection is not None:
+                with translated("leave the state database"):
+                    await to_its_end(_within(connection.close()))
 
     async def _begin(self, connection: AsyncConnection) -> None:
         with translated("begin a transaction in the state database"):
-            async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
-                await connection.begin()
-                for statement in self._database.begin:
-                    await connection.exec_driver_sql(statement)
+            await to_its_end(_within(self._begun(connection)))
+
+    async def _begun(self, connection: AsyncConnection) -> None:
+        await connection.begin()
+        for statement in self._database.begin:
+            await connection.exec_driver_sql(statement)
+
+
+async def _within(work: Coroutine[Any, Any, T]) -> T:
+    async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
+        return await work
 
 
 @asynccontextmanager
