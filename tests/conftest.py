@@ -26,6 +26,11 @@ pytest_plugins = ("tests.object_stores", "tests.postgres")
 LONGEST = (
     "test_drills_killed.py",
     "test_snapshot_exports_killed.py",
+    "test_restore_crashes.py",
+    "test_restore_deaths.py",
+    "test_recover.py",
+    "test_recover_faults.py",
+    "test_seed_document.py",
     "test_breaking.py",
     "test_container_image.py",
     "test_cli_verbs.py",

@@ -31,7 +31,7 @@ from flykeep.domain.run import RunState
 from flykeep.jobs.recover_log import APP_MADE, RECOVERED, VOLUME_DROPPED
 from flykeep.jobs.statefile import StateWriter
 from flykeep.testing.memory_platform import MemoryFault
-from tests.full import full
+from tests.full import full, stride
 from tests.integration.jobs.drill_world import FINE
 from tests.integration.jobs.parts import Parts
 from tests.integration.jobs.recover_world import (
@@ -505,4 +505,5 @@ async def test_a_process_that_dies_is_gone_on_with_and_nothing_is_made_twice(mad
 @full("a recovery for each moment at which one can die")
 @pytest.mark.parametrize("start", [1, 2, 3])
 async def test_a_process_may_die_at_every_moment(made: RecoverParts, start: int) -> None:
-    assert await walked(made, every=3, start=start) > 40
+    every = 3 * stride(4, 4)
+    assert await walked(made, every=every, start=start) > 120 // every

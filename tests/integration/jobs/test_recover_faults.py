@@ -10,7 +10,7 @@ from flykeep.domain.errors import FlyConflictError, FlyError, FlykeepError, FlyU
 from flykeep.domain.ids import AppName
 from flykeep.domain.run import RunState
 from flykeep.jobs.recover_log import RECOVERED
-from tests.full import IS_FULL
+from tests.full import stride
 from tests.integration.jobs.parts import Parts
 from tests.integration.jobs.recover_world import RecoverParts, recover_parts
 from tests.integration.jobs.test_recover import assert_rebuilt
@@ -20,7 +20,7 @@ FAULTS: dict[str, tuple[FlyError, bool]] = {
     "an answer lost after the effect": (FlyUnavailableError("no answer"), True),
     "a conflict": (FlyConflictError("somebody else works on it"), False),
 }
-_STRIDE = 1 if IS_FULL else 9
+_STRIDE = stride(3, 9)
 _MOST_CALLS = 400
 
 

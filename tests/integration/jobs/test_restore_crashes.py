@@ -15,7 +15,7 @@ from flykeep.domain.errors import (
 )
 from flykeep.domain.restore_phases import RestorePhase
 from flykeep.domain.run import RunState
-from tests.full import IS_FULL, full
+from tests.full import full, stride
 from tests.integration.jobs.parts import Parts
 from tests.integration.jobs.restore_crashes import Crashes, Scene, crashes
 from tests.integration.jobs.scratch_world import Reaper
@@ -38,7 +38,7 @@ FAULTS: dict[str, tuple[FlyError, bool]] = {
     "no room": (FlyCapacityError("no room"), False),
 }
 _PARTS = 4
-_STRIDE = 1 if IS_FULL else 23
+_STRIDE = stride(5, 23)
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=str)
@@ -104,7 +104,7 @@ async def dies(parts: Parts, ending: str | None, at: int, how: str, scene: Scene
 
 
 def some(count: int, *, part: int = 0, of: int = 1) -> Iterator[int]:
-    """Every moment in the CI, shared among `of` tests; a few of them elsewhere."""
+    """A part of the moments, shared among `of` tests; see tests/full.py for how many."""
     yield from range(1 + part, count + 1, _STRIDE * of)
 
 
@@ -129,7 +129,7 @@ async def test_a_restore_whose_process_died_may_be_undone_instead(parts: Parts) 
     assert RestorePhase.OVER in await all_die(parts, None, "undo", Scene())
 
 
-@full("every moment of a restore and of both its ends")
+@full("moments of a restore and of both its ends")
 @pytest.mark.parametrize("part", range(_PARTS))
 @pytest.mark.parametrize("how", ["resume", "undo"])
 @ENDINGS
@@ -137,7 +137,7 @@ async def test_a_process_may_die_at_every_moment(parts: Parts, ending: str | Non
     await all_die(parts, ending, how, Scene(), part=part, of=_PARTS)
 
 
-@full("a fourth of the moments in each of the other scenes")
+@full("moments in each of the other scenes")
 @pytest.mark.parametrize("scene", SCENES[1:-1], ids=str)
 @ENDINGS
 async def test_a_process_may_die_in_any_scene(parts: Parts, ending: str | None, scene: Scene) -> None:
@@ -185,11 +185,11 @@ async def all_fail(parts: Parts, ending: str | None, fault: str, stride: int) ->
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_fly_may_fail_at_any_call_of_a_restore(parts: Parts, fault: str) -> None:
-    await all_fail(parts, None, fault, 1 if IS_FULL else 11)
+    await all_fail(parts, None, fault, stride(3, 11))
 
 
-@full("every call of both ends of a restore")
+@full("calls of both ends of a restore")
 @pytest.mark.parametrize("ending", ["undo", "finalize"])
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_fly_may_fail_at_every_call_of_an_end(parts: Parts, ending: str, fault: str) -> None:
-    await all_fail(parts, ending, fault, 1)
+    await all_fail(parts, ending, fault, stride(4, 4))

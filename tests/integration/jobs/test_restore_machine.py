@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from flykeep.domain.errors import FlyConflictError, FlyError, FlyUnavailableError
 from flykeep.domain.fly import HostStatus
 from flykeep.domain.restore_phases import RestorePhase
-from tests.full import IS_FULL
+from tests.full import IS_EXHAUSTIVE, IS_FULL
 from tests.integration.jobs.parts import parts_in
 from tests.integration.jobs.restore_crashes import LATER, Crashes, Scene, crashes
 from tests.integration.jobs.scratch_world import Reaper
@@ -146,7 +146,7 @@ class Restores(RuleBasedStateMachine):
 
 TestRestores = pytest.mark.timeout(900)(Restores.TestCase)
 TestRestores.settings = settings(
-    max_examples=40 if IS_FULL else 6,
+    max_examples=40 if IS_EXHAUSTIVE else 12 if IS_FULL else 6,
     stateful_step_count=8,
     deadline=None,
     suppress_health_check=list(HealthCheck),
