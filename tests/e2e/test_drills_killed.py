@@ -15,7 +15,7 @@ from flykeep.domain.proof import parse
 from flykeep.domain.run import RunState
 from tests.e2e.killing_daemon import Death
 from tests.e2e.nursery import Household, Nursery
-from tests.full import full
+from tests.full import full, stride
 from tests.integration.scratch.home import SPEED, TARGET, Home, ended_well, home
 from tests.integration.scratch.look_alikes import LookAlikes
 from tests.integration.scratch.test_breaking import BREAKINGS, home_with_a_bucket
@@ -134,7 +134,7 @@ async def test_whenever_a_drill_is_killed(
     async with home_with_an_artifact(tmp_path, source=source, is_here=is_here) as fly, household(fly, nursery) as house:
         count = await moments(house, source)
         assert count > 15
-        assert await kill_at(fly, house, source, range(1 + part, count + 1, _PARTS)) > 0
+        assert await kill_at(fly, house, source, range(1 + part, count + 1, _PARTS * stride(3, 1))) > 0
         runs = (await house.left()).runs
         assert {run.state for run in runs} <= {RunState.SUCCEEDED, RunState.INTERRUPTED}
         assert set(proofs(fly)) == {"passed"}
@@ -147,7 +147,7 @@ async def test_what_is_lost_at_any_step_of_a_drill_leaves_nothing(tmp_path: Path
     breaking, _ = BREAKINGS[lost]
     async with home_with_an_artifact(tmp_path, source="snapshot") as fly:
         planted = LookAlikes.plant(fly)
-        for step in range(part, _MOST_STEPS, 4):
+        for step in range(part, _MOST_STEPS, 4 * stride(3, 1)):
             is_met = await breaking(fly, step)
             try:
                 await planted.assert_alone()
@@ -167,7 +167,7 @@ async def test_a_store_that_goes_away_at_any_request_of_a_drill_leaves_nothing(
     async with home_with_a_bucket(tmp_path, moto_server) as (fly, line, _):
         ended_well(await fly.export(source="ssh"))
         planted = LookAlikes.plant(fly)
-        for requests in range(part, _MOST_STEPS, 3):
+        for requests in range(part, _MOST_STEPS, 3 * stride(3, 1)):
             line.cut_after(requests)
             run = await fly.run(JobKind.DRILL, source="snapshot")
             is_met = line.is_cut

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from flykeep.domain.errors import (
@@ -38,7 +36,8 @@ FAULTS: dict[str, tuple[FlyError, bool]] = {
     "no room": (FlyCapacityError("no room"), False),
 }
 _PARTS = 4
-_STRIDE = stride(5, 23)
+_STRIDE = stride(8, 23)
+_FEW = 23
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=str)
@@ -103,16 +102,13 @@ async def dies(parts: Parts, ending: str | None, at: int, how: str, scene: Scene
     return phase
 
 
-def some(count: int, *, part: int = 0, of: int = 1) -> Iterator[int]:
-    """A part of the moments, shared among `of` tests; see tests/full.py for how many."""
-    yield from range(1 + part, count + 1, _STRIDE * of)
-
-
-async def all_die(parts: Parts, ending: str | None, how: str, scene: Scene, *, part: int = 0, of: int = 1) -> set[str]:
+async def all_die(
+    parts: Parts, ending: str | None, how: str, scene: Scene, *, part: int = 0, of: int = 1, step: int = _STRIDE
+) -> set[str]:
     count = await moments(parts, ending, scene)
     assert count > 20
     phases = set()
-    for at in some(count, part=part, of=of):
+    for at in range(1 + part, count + 1, step * of):
         try:
             phases.add((await dies(parts, ending, at, how, scene)).value)
         except AssertionError as error:
@@ -122,11 +118,11 @@ async def all_die(parts: Parts, ending: str | None, how: str, scene: Scene, *, p
 
 @ENDINGS
 async def test_a_process_may_die_at_any_moment(parts: Parts, ending: str | None) -> None:
-    await all_die(parts, ending, "resume", Scene())
+    await all_die(parts, ending, "resume", Scene(), step=_FEW)
 
 
 async def test_a_restore_whose_process_died_may_be_undone_instead(parts: Parts) -> None:
-    assert RestorePhase.OVER in await all_die(parts, None, "undo", Scene())
+    assert RestorePhase.OVER in await all_die(parts, None, "undo", Scene(), step=_FEW)
 
 
 @full("moments of a restore and of both its ends")
@@ -185,11 +181,11 @@ async def all_fail(parts: Parts, ending: str | None, fault: str, stride: int) ->
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_fly_may_fail_at_any_call_of_a_restore(parts: Parts, fault: str) -> None:
-    await all_fail(parts, None, fault, stride(3, 11))
+    await all_fail(parts, None, fault, stride(5, 11))
 
 
 @full("calls of both ends of a restore")
 @pytest.mark.parametrize("ending", ["undo", "finalize"])
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_fly_may_fail_at_every_call_of_an_end(parts: Parts, ending: str, fault: str) -> None:
-    await all_fail(parts, ending, fault, stride(4, 4))
+    await all_fail(parts, ending, fault, stride(6, 6))

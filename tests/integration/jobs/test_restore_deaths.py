@@ -109,7 +109,7 @@ async def test_whoever_goes_on_after_a_death_brings_it_to_one_of_its_volumes(
 async def test_a_death_at_any_await_is_gone_on_from(tmp_path: Path, ending: str | None, way: str) -> None:
     if ending == "finalize" and way == "undo":
         way = "resume"  # what is removed in part cannot be brought back
-    for at in range(1, MOMENTS, stride(11, 11)):
+    for at in range(1, 2 * MOMENTS, stride(23, 23)):
         if not await one_death(tmp_path / str(at), at, ending=ending, way=way):
             return
     raise AssertionError("it never came to its end")

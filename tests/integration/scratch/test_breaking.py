@@ -14,7 +14,7 @@ from flykeep.domain.errors import FlyUnavailableError
 from flykeep.domain.run import Run, RunState
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Seed, SnapshotSpec, VolumeSpec
-from tests.full import full
+from tests.full import full, stride
 from tests.integration.scratch.home import SCRATCH_APP, SHOP, Home, home
 from tests.integration.scratch.look_alikes import LookAlikes
 from tests.object_stores import ACCESS_KEY, SECRET_KEY, S3Server
@@ -96,7 +96,7 @@ async def test_what_is_lost_once_leaves_nothing(fly: Home, lost: str) -> None:
 async def test_what_is_lost_at_any_step_leaves_nothing(fly: Home, lost: str, part: int) -> None:
     breaking, _ = BREAKINGS[lost]
     planted = LookAlikes.plant(fly)
-    for step in range(part, _MOST_STEPS, _PARTS):
+    for step in range(part, _MOST_STEPS, _PARTS * stride(3, 1)):
         is_met = await breaking(fly, step)
         try:
             await planted.assert_alone()
@@ -204,7 +204,7 @@ async def test_a_store_that_goes_away_at_any_request_leaves_nothing(
         planted, client = LookAlikes.plant(fly), moto_server.client()
         client.put_object(Bucket=bucket, Key="shop/foreign", Body=b"x")
         client.create_multipart_upload(Bucket=bucket, Key="shop/foreign-upload")
-        for requests in range(part, _MOST_STEPS, _STORE_PARTS):
+        for requests in range(part, _MOST_STEPS, _STORE_PARTS * stride(3, 1)):
             line.cut_after(requests)
             run = await fly.act()
             is_met = line.is_cut
