@@ -94,11 +94,12 @@ async def until(is_so: Callable[[], object]) -> None:
             await asyncio.sleep(0.02)
 
 
-def alive(fly: Rig, machine: Machine) -> list[int]:
-    """The processes of a machine."""
+def alive(fly: Rig, machine: Machine) -> dict[int, list[bytes]]:
+    """The processes of a machine with their environments, each read once: in the midst of an exec it is empty."""
     entry = f"FLYSIM_MACHINE_HOME={fly.sim.directory}/machines/{machine.id}".encode()
     pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return [pid for pid in pids if entry in environment(pid)]
+    told = {pid: environment(pid) for pid in pids}
+    return {pid: variables for pid, variables in told.items() if entry in variables}
 
 
 def environment(pid: int) -> list[bytes]:
@@ -164,8 +165,9 @@ async def test_a_command_gets_its_standard_input(fly: Rig) -> None:
 )
 async def test_secrets_reach_a_machine_that_was_not_made_without(fly: Rig, body: dict[str, Any], is_told: bool) -> None:
     machine = await made(fly, ["sleep", "600"], **body)
-    await until(lambda: alive(fly, machine))
-    seen = [b"PAYMENT_KEY=planted-with-the-app" in environment(pid) for pid in alive(fly, machine)]
+    running: dict[int, list[bytes]] = {}
+    await until(lambda: running.update(alive(fly, machine)) or running)
+    seen = [b"PAYMENT_KEY=planted-with-the-app" in variables for variables in running.values()]
     seen.append("planted-with-the-app" in (await run(fly, machine, "env"))["stdout"])
     assert set(seen) == {is_told}
 
@@ -175,7 +177,7 @@ async def test_a_machine_whose_program_ends_is_stopped_with_an_exit_event(fly: R
     await until(lambda: machine.state == "stopped")
     assert machine.events[0].type == "exit"
     assert (machine.events[0].request or {})["exit_event"]["exit_code"] == 3
-    assert alive(fly, machine) == []
+    assert not alive(fly, machine)
 
 
 async def test_a_machine_whose_program_does_not_exist_is_stopped(fly: Rig) -> None:
@@ -193,13 +195,13 @@ async def test_nothing_of_a_machine_that_was_ended_runs_on(fly: Rig, end: str) -
         await fly.http.post(f"{path}/stop")
     else:
         await fly.http.delete(path, params={"force": "true"})
-    await until(lambda: alive(fly, machine) == [])
+    await until(lambda: not alive(fly, machine))
     assert machine.state == {"stop": "stopped", "destroy": "destroyed"}[end]
 
 
 async def test_a_program_that_was_killed_tells_its_signal(fly: Rig) -> None:
     machine = await made(fly, ["sleep", "600"])
-    os.kill(alive(fly, machine)[0], signal.SIGKILL)
+    os.kill(next(iter(alive(fly, machine))), signal.SIGKILL)
     await until(lambda: machine.state == "stopped")
     assert (machine.events[0].request or {})["exit_event"]["signal"] == 9
 
