@@ -52,7 +52,7 @@ class RecoverWish:
 
 @dataclass(frozen=True, slots=True)
 class RecoverFacts:
-    """`begun` says that an earlier run of this recovery has asked Fly for the app already."""
+    """`is_begun` says that an earlier run of this recovery, which has not ended, asked Fly for something."""
 
     described: AppDescription
     standing: Mapping[AppName, Standing]
@@ -129,7 +129,7 @@ def plan_recovery(wish: RecoverWish, facts: RecoverFacts) -> RecoverPlan:
         addresses=tuple(each for each in described.addresses if each.kind is not AddressKind.EGRESS),
         volumes=volumes,
         machines=() if wish.is_bare else _in_order(described.machines),
-        warnings=tuple(_warnings(wish, described, volumes)),
+        warnings=tuple(_warnings(wish, facts, volumes)),
         refusals=refusals,
         hint=hint,
     )
@@ -197,7 +197,10 @@ def _in_order(machines: Sequence[DescribedMachine]) -> tuple[DescribedMachine, .
     return tuple(sorted(machines, key=lambda machine: (bool(machine.standbys), machine.name, machine.id)))
 
 
-def _warnings(wish: RecoverWish, described: AppDescription, volumes: Sequence[PlannedVolume]) -> Iterable[str]:
+def _warnings(wish: RecoverWish, facts: RecoverFacts, volumes: Sequence[PlannedVolume]) -> Iterable[str]:
+    described = facts.described
+    if facts.is_begun:
+        yield "this goes on with what an earlier, interrupted recovery made"
     if described.gaps:
         yield f"not known, so not rebuilt: {', '.join(described.gaps)}"
     for volume in volumes:
@@ -209,8 +212,6 @@ def _warnings(wish: RecoverWish, described: AppDescription, volumes: Sequence[Pl
         if volume.source.paths:
             paths = ", ".join(volume.source.paths)
             yield f"volume {volume.lost.name} comes back with {paths} only: nothing else was exported"
-        if volume.source is not None and volume.source.paths:
-            yield f"volume {volume.lost.name} comes back with what was exported alone: {', '.join(volume.source.paths)}"
     own = f"{_APP_REGISTRY}{wish.app}"
     images = sorted({one.image for one in described.machines if one.image.partition("@")[0] == own})
     if images and not wish.is_bare:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from flykeep.domain.ids import AppName, MachineId, RunId, VolumeId
 from flykeep.domain.policy import JobKind
-from flykeep.domain.run import Step
+from flykeep.domain.run import RunState, Step
 from flykeep.domain.target import recovery_lineage
 from flykeep.jobs.filling import FILLING
 from flykeep.ports.catalog import Catalog
@@ -28,6 +28,7 @@ VOLUME_DROPPED = "half-filled volume removed"
 MACHINE_ASKED = "make a machine"
 MACHINE_MADE = "machine made"
 RECOVERED = "recovered"
+_OVER = frozenset({RunState.SUCCEEDED, RunState.DEGRADED})
 
 
 @dataclass(slots=True)
@@ -61,6 +62,11 @@ class RecoverProgress:
     is_app_made: bool = False
     volumes: dict[VolumeId, MadeVolume] = field(default_factory=dict)
     machines: dict[MachineId, MadeMachine] = field(default_factory=dict)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether Fly was asked for anything."""
+        return self.is_app_asked or bool(self.volumes or self.machines)
 
     @property
     def machine_ids(self) -> Mapping[MachineId, MachineId]:
@@ -130,5 +136,7 @@ class RecoverLog:
             for run in reversed(runs):
                 steps = await tx.steps(run.id)
                 if run.request.to_app == name and run.id != but:
-                    found = [] if any(step.name == RECOVERED for step in steps) else [*found, (run.id, steps)]
+                    # A process that dies between its last step and its run's end has told nobody what there is now.
+                    is_over = run.state in _OVER and any(step.name == RECOVERED for step in steps)
+                    found = [] if is_over else [*found, (run.id, steps)]
         return found

@@ -55,7 +55,7 @@ class RecoverPlanner:
             described=described,
             standing={name: await self._standing(name) for name in {wish.app, wish.name}},
             backups={volume.id: await self._backup(described, volume) for volume in described.volumes},
-            is_begun=progress.is_app_asked,
+            is_begun=progress.is_begun,
         )
         plan = plan_recovery(wish, facts)
         is_done = {lost for lost, made in progress.volumes.items() if made.is_ready}

@@ -158,6 +158,8 @@ class RecoverParts:
     secrets: dict[str, str] = field(default_factory=lambda: dict(SECRETS))
     identity: str | None = IDENTITY
     opener: Any = field(default_factory=AgeOpener)
+    is_dying_last: bool = False  # between the last step of a recovery and its run's end
+    outcome: Outcome | None = None  # of the newest run
 
     def __post_init__(self) -> None:
         self.fly = MemoryFly(self.parts.clock, app_names=set())
@@ -202,28 +204,26 @@ class RecoverParts:
 
     @asynccontextmanager
     async def begun(self, name: AppName) -> AsyncIterator[OrgWork]:
-        """A run's work; however it ends, the run is closed as the next process would close it."""
+        """A run's work; one without an outcome is closed as the next process would close it."""
+        self.outcome = None
         request = RunRequest(to_app=name)
         run: Run = await self.parts.claimed(kind=JobKind.RECOVER, lineage_id=recovery_lineage(LOST), request=request)
         catalog: Any = MortalCatalog(self.parts.catalog, self.reaper)
         try:
             yield OrgWork(run, Journal(run, catalog, self.parts.clock))
         finally:
+            ended = self.outcome or Outcome(RunState.INTERRUPTED)
             async with self.parts.catalog.transaction() as tx:
-                await tx.finish(run.id, outcome=Outcome(RunState.INTERRUPTED), now=self.parts.clock.now())
+                await tx.finish(run.id, outcome=ended, now=self.parts.clock.now())
 
     async def recover(self, *, name: AppName = NEW, **changes: Any) -> Outcome:
         """One run of it, as a verb does."""
         job = self.job
         job.handed.inputs = RecoverInputs(self.wish(name=name, **changes), self.secrets, self.identity)
         async with self.begun(name) as work:
-            return await job.run(work)
-
-    async def newest_steps(self) -> list[str]:
-        """Of the newest recovery."""
-        async with self.parts.catalog.transaction() as tx:
-            (newest,) = await tx.runs(kind=JobKind.RECOVER, limit=1)
-            return [step.name for step in await tx.steps(newest.id)]
+            outcome = await job.run(work)
+            self.outcome = None if self.is_dying_last else outcome
+            return outcome
 
     async def step_names(self) -> list[str]:
         """Of all recoveries, oldest first."""

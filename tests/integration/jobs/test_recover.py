@@ -28,7 +28,7 @@ from flykeep.domain.errors import (
 from flykeep.domain.ids import AppName, LineageId, MachineId, VolumeId
 from flykeep.domain.probes import ProbeOutcome
 from flykeep.domain.run import RunState
-from flykeep.jobs.recover_log import APP_MADE, RECOVERED, VOLUME_DROPPED
+from flykeep.jobs.recover_log import APP_MADE, VOLUME_DROPPED
 from flykeep.jobs.statefile import StateWriter
 from flykeep.testing.memory_platform import MemoryFault
 from tests.full import full, stride
@@ -112,6 +112,29 @@ async def test_what_is_over_is_not_gone_on_with(made: RecoverParts) -> None:
     await made.recover()
     with pytest.raises(RefusalError, match="there is an app my-crocbot-2 already"):
         await made.recover()
+
+
+@pytest.mark.parametrize("name", [LOST, NEW])
+async def test_a_death_at_the_very_last_step_is_gone_on_from(made: RecoverParts, name: AppName) -> None:
+    made.is_dying_last = True
+    await made.recover(name=name)
+    made.is_dying_last = False
+    outcome = await made.recover(name=name)
+    assert outcome.state is RunState.SUCCEEDED
+    assert_rebuilt(made, name)
+    assert "this goes on with what an earlier, interrupted recovery made" in outcome.result_json
+    with pytest.raises(RefusalError):
+        await made.recover(name=name)
+
+
+async def test_a_recovery_into_the_empty_shell_of_its_app_is_gone_on_with(made: RecoverParts) -> None:
+    made.apps.exists(LOST)
+    made.fly.faults = [MemoryFault("make_machine", LOST_ANSWER)]
+    with pytest.raises(FlyUnavailableError):
+        await made.recover(name=LOST)
+    outcome = await made.recover(name=LOST)
+    assert outcome.state is RunState.SUCCEEDED
+    assert contents(made, LOST) == {"cache": "", "crocbot_data": "crocs"}
 
 
 # -- before anything is changed
@@ -492,8 +515,7 @@ async def walked(made: RecoverParts, *, every: int, start: int = 1) -> int:
         if not has_died:
             return deaths
         deaths += 1
-        if RECOVERED not in await made.newest_steps():  # else it died after its last words
-            assert (await made.recover(name=name)).state is RunState.SUCCEEDED, at
+        assert (await made.recover(name=name)).state is RunState.SUCCEEDED, at
         assert_rebuilt(made, name)
         at += every
 
