@@ -24,17 +24,18 @@ pytest_plugins = ("tests.object_stores", "tests.postgres")
 """Whose fixtures are imported by several conftests is started once for each of them."""
 
 LONGEST = (
+    "test_seed_document.py",
     "test_drills_killed.py",
     "test_snapshot_exports_killed.py",
     "test_restore_crashes.py",
     "test_restore_deaths.py",
     "test_recover.py",
     "test_recover_faults.py",
-    "test_seed_document.py",
     "test_breaking.py",
     "test_container_image.py",
     "test_cli_verbs.py",
     "test_cli_exits.py",
+    "test_volume_care.py",
     "test_secrets.py",
     "test_prune.py",
     "test_drill.py",
@@ -57,6 +58,8 @@ STORIES = (
     "test_cli_exits.py",
     "test_cli_terminal.py",
     "test_demo.py",
+    "test_seed_document.py",
+    "test_volume_care.py",
     "e2e/test_import.py",
     "e2e/test_prune.py",
 )

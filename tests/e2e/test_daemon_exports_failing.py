@@ -14,6 +14,7 @@ import pytest
 
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from tests.e2e.nursery import Household, Nursery, Verb, until
+from tests.full import full
 from tests.s3_standin import S3Standin
 
 TARGET = "shop/shop_data"
@@ -22,7 +23,7 @@ FOREIGN = "shop/shop_data_of_somebody_else/2026/x/data.tar.zst.age"
 
 
 @pytest.fixture
-async def full(quiet: Household) -> Household:
+async def filled(quiet: Household) -> Household:
     """A volume with more bytes than any buffer holds, and an object of somebody else beside its artifacts."""
     volume = quiet.sim.world.find_volume("shop", "shop_data")
     (volume.directory / "big").write_bytes(os.urandom(48 * MIB))
@@ -83,32 +84,34 @@ async def assert_recovers(home: Household) -> None:
     assert (home.sim.directory / "store" / FOREIGN).read_bytes() == b"not flykeep's"
 
 
-async def test_a_killed_worker_leaves_no_artifact(full: Household, nurseries: tuple[Nursery, Nursery]) -> None:
-    verb, worker = await streaming(full, nurseries[0])
+@full("workers alone are tried for it too")
+async def test_a_killed_worker_leaves_no_artifact(filled: Household, nurseries: tuple[Nursery, Nursery]) -> None:
+    verb, worker = await streaming(filled, nurseries[0])
     worker.kill()
     ended = await verb.ended()
     assert ended.code == 1
     assert "worker ended with -9" in ended.stderr
-    await assert_recovers(full)
+    await assert_recovers(filled)
 
 
-async def test_a_killed_parent_takes_its_worker_along(full: Household, nurseries: tuple[Nursery, Nursery]) -> None:
-    verb, worker = await streaming(full, nurseries[0])
+@full("workers alone are tried for it too")
+async def test_a_killed_parent_takes_its_worker_along(filled: Household, nurseries: tuple[Nursery, Nursery]) -> None:
+    verb, worker = await streaming(filled, nurseries[0])
     os.kill(verb.pid, signal.SIGKILL)
     assert (await verb.ended()).code == -signal.SIGKILL
     worker.resume()
     await until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
-    await assert_recovers(full)
+    await assert_recovers(filled)
 
 
-async def test_a_connection_cut_in_mid_stream_leaves_no_artifact(full: Household) -> None:
+async def test_a_connection_cut_in_mid_stream_leaves_no_artifact(filled: Household) -> None:
     # Two sessions, the look and the tar, begin in either order; only the tar prints that much.
-    full.sim.faults.add(Fault(kind=FaultKind.SSH_CUT, action="ssh.exec", times=2, after_bytes=8 * MIB))
-    ended = await full.verb("export", TARGET, "--json")
+    filled.sim.faults.add(Fault(kind=FaultKind.SSH_CUT, action="ssh.exec", times=2, after_bytes=8 * MIB))
+    ended = await filled.verb("export", TARGET, "--json")
     assert ended.code != 0
     assert ended.document["error"]["code"] in {"ssh.failed", "integrity.truncated", "ssh.error"}, ended
-    assert full.sim.faults.struck(FaultKind.SSH_CUT) == 2
-    await assert_recovers(full)
+    assert filled.sim.faults.struck(FaultKind.SSH_CUT) == 2
+    await assert_recovers(filled)
 
 
 @pytest.fixture
@@ -146,21 +149,22 @@ def bucket() -> Iterator[S3Standin]:
     server.close()
 
 
-async def test_a_bucket_that_refuses_in_mid_stream_holds_no_artifact(full: Household, bucket: S3Standin) -> None:
-    path = str(full.sim.directory / "store")
-    full.kit.edit(
+@full("workers alone are tried for it too")
+async def test_a_bucket_that_refuses_in_mid_stream_holds_no_artifact(filled: Household, bucket: S3Standin) -> None:
+    path = str(filled.sim.directory / "store")
+    filled.kit.edit(
         f'type = "directory"\npath = "{path}"\nvisible_to_workers = true',
         f'type = "s3"\nbucket = "b"\nendpoint = "{bucket.endpoint}"\naccess_key_id_secret = "S3_ID"\n'
         'secret_access_key_secret = "S3_KEY"',
     )
-    full.kit.extra.update(S3_ID="AKTEST", S3_KEY="planted-key")
+    filled.kit.extra.update(S3_ID="AKTEST", S3_KEY="planted-key")
     bucket.contents.refuse_after_parts = 1
-    ended = await full.verb("export", TARGET, "--json")
+    ended = await filled.verb("export", TARGET, "--json")
     assert ended.code == 6, ended
     assert not bucket.contents.uploads
     assert not [key for key in bucket.contents.objects if "shop" in key]
     bucket.contents.refuse_after_parts = None
-    again = await full.verb("export", TARGET, "--json")
+    again = await filled.verb("export", TARGET, "--json")
     assert again.code == 0, again
     assert sum(key.endswith("manifest.json") for key in bucket.contents.objects) == 1
 

@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.full import IS_FULL, full
+
 LIMIT_S = 60
+SECONDS = ("sabotaged", "SIGINT")
+"""Of which only the whole suite asks."""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -70,7 +74,7 @@ class Demo:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def demos(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, Demo]]:
-    """All demos of this module at once: most of their time is waiting."""
+    """All demos that are asked about at once: most of their time is waiting."""
     bare = str(without_age_and_zstd(tmp_path_factory.mktemp("bare") / "bin"))
     started: dict[str, Demo] = {}
     for name, words, path in (
@@ -79,6 +83,8 @@ async def demos(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[
         ("SIGINT", ("--serve", "--json", "-v"), bare),
         ("SIGTERM", ("--serve", "--json", "-v"), None),
     ):
+        if name in SECONDS and not IS_FULL:
+            continue
         folder = tmp_path_factory.mktemp(name)
         started[name] = Demo(await start(folder, *words, path=path), folder)
     yield started
@@ -98,6 +104,7 @@ async def test_the_demo_proves_the_main_job_within_a_minute_and_leaves_nothing(d
     assert demos["plain"].left == []
 
 
+@full("a second whole demo")
 async def test_a_sabotaged_artifact_ends_the_demo_with_its_name(demos: dict[str, Demo]) -> None:
     stdout, stderr = await demos["sabotaged"].ended()
     error = json.loads(stdout)["error"]
@@ -108,7 +115,10 @@ async def test_a_sabotaged_artifact_ends_the_demo_with_its_name(demos: dict[str,
     assert demos["sabotaged"].left == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, marks=full("as SIGTERM"), id="SIGINT"), pytest.param(signal.SIGTERM, id="SIGTERM")],
+)
 async def test_a_served_demo_stays_until_it_is_told_to_stop(demos: dict[str, Demo], number: signal.Signals) -> None:
     demo = demos[number.name]
     document = json.loads(await demo.served())

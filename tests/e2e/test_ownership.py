@@ -12,6 +12,7 @@ from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Run, RunState
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from tests.e2e.nursery import Household, Life, Nursery, until
+from tests.full import full
 
 TARGET = "shop/shop_data"
 SUCCESS = {RunState.SUCCEEDED, RunState.DEGRADED}
@@ -61,6 +62,7 @@ async def test_two_verbs_and_a_daemon_started_at_once_never_overlap(home: Househ
         assert any(run.started_at <= request.at <= run.ended_at for run in runs)  # type: ignore[operator]
 
 
+@full("test_cli_exits has it beside other verbs")
 async def test_a_living_daemon_executes_what_a_verb_asks_for(quiet: Household, nurseries: Verbs) -> None:
     life = await daemon_of(quiet)
     for words in (("snapshot", TARGET), ("export", TARGET)):
@@ -123,6 +125,7 @@ async def test_a_verb_takes_over_its_pending_run_when_the_daemon_is_killed(quiet
     assert str(snapshot.owner_id).startswith("verb-")
 
 
+@full("two cold processes")
 async def test_ctrl_c_on_a_verb_that_waits_for_its_turn_takes_its_run_back(quiet: Household, nurseries: Verbs) -> None:
     hold_exports(quiet)
     busy = await quiet.begin(nurseries[0], "export", TARGET)

@@ -26,6 +26,7 @@ from flykeep.domain.run import Run, RunRequest, RunState
 from flykeep.jobs.drill import DrillJob
 from flykeep.jobs.runner import Watcher
 from flykeep.settings import load_settings
+from tests.full import full
 from tests.integration.scratch.home import SCRATCH_APP, TARGET, Home, ended_well, home
 
 PROBES = """
@@ -214,6 +215,7 @@ def signer_of(fly: Home) -> str:
     return book.signer.public_hex
 
 
+@full("a drill on a second machine")
 async def test_a_drill_elsewhere_is_believed_of_a_trusted_signer_only(fly: Home, tmp_path: Path) -> None:
     ended_well(await fly.export(source="ssh"))
     async with a_laptop(fly, tmp_path) as laptop:

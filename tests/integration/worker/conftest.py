@@ -13,6 +13,7 @@ import pytest
 from flykeep.adapters.launchers.local import LocalWorkers
 from flykeep.adapters.system import SystemClock
 from flykeep.ports.store import StoreOrder, StoreType
+from tests.full import full
 from tests.integration.worker.exporting import Keys
 from tests.s3_standin import S3Standin
 from tests.sshd import Sshd, busybox_path, running_sshd
@@ -33,7 +34,7 @@ def busybox_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         yield sshd
 
 
-@pytest.fixture(params=["gnu", "busybox"])
+@pytest.fixture(params=["gnu", pytest.param("busybox", marks=full("the other tar, beside the tests of its own"))])
 def flavour(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -29,6 +29,7 @@ from flykeep.domain.errors import (
 )
 from flykeep.ports.store import StoreOrder
 from flykeep.ports.worker import ExportOrder, ExportResult
+from tests.full import full
 from tests.integration.worker.exporting import MIB, Keys, export_order, verify_order, worker_command
 from tests.integration.worker.proxy import Proxy, running_proxy
 from tests.s3_standin import S3Standin
@@ -88,6 +89,7 @@ async def started(workers: LocalWorkers, order: ExportOrder, proxy: Proxy) -> as
     return export
 
 
+@full("as a cut network, from the other side")
 async def test_a_killed_ssh_server_session_stores_nothing(
     workers: LocalWorkers, gnu_sshd: Sshd, proxy: Proxy, tree: Path, store: StoreOrder, keys: Keys
 ) -> None:
@@ -136,6 +138,7 @@ async def test_a_connection_that_falls_silent_is_given_up(
     assert left_in(store) == []
 
 
+@full("as a store that dies")
 async def test_a_store_that_refuses_in_mid_upload_ends_the_export_and_its_upload(
     workers: LocalWorkers, gnu_sshd: Sshd, tree: Path, standin: S3Standin, s3_store: StoreOrder, keys: Keys
 ) -> None:
@@ -149,6 +152,7 @@ async def test_a_store_that_refuses_in_mid_upload_ends_the_export_and_its_upload
     await next_run_succeeds(workers, gnu_sshd, tree, s3_store, keys)
 
 
+@full("the third place where a store fails")
 async def test_data_is_taken_back_when_its_index_cannot_be_stored(
     workers: LocalWorkers, gnu_sshd: Sshd, tree: Path, standin: S3Standin, s3_store: StoreOrder, keys: Keys
 ) -> None:
@@ -235,6 +239,7 @@ async def test_a_killed_worker_is_reported_and_its_ssh_goes_with_it(
     await next_run_succeeds(workers, gnu_sshd, tree, store, keys)
 
 
+@full("as a worker that is terminated")
 async def test_cancelling_stops_the_worker_and_leaves_nothing(
     workers: LocalWorkers, gnu_sshd: Sshd, proxy: Proxy, tree: Path, store: StoreOrder, keys: Keys
 ) -> None:

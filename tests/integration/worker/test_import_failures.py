@@ -116,6 +116,7 @@ async def test_a_connection_or_tar_that_dies_leaves_the_volume_as_it_was(
     assert volume.content().items() >= compared(volume.directory.parent / "wanted").items()
 
 
+@full("waits for a deadline")
 async def test_a_tar_that_takes_nothing_any_more_is_given_up(
     volume: Volume, source: ArtifactSource, proxy: Proxy
 ) -> None:

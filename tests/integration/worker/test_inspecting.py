@@ -35,6 +35,7 @@ from flykeep.worker import live_probes
 from flykeep.worker.channel import Flow, StoppedError
 from flykeep.worker.inspect import Inspection
 from flykeep.worker.report import Reporter
+from tests.full import full
 from tests.integration.worker.exporting import Keys, export_order, result_here
 from tests.integration.worker.trees import facts
 from tests.sshd import Sshd
@@ -296,6 +297,7 @@ async def test_an_open_database_is_checked_as_a_copy_with_what_its_log_holds(
     assert database.execute("SELECT count(*) FROM users").fetchone() == (2,)
 
 
+@full("a database under fire")
 def test_a_database_that_is_written_all_the_time_is_not_judged(
     tree: Path, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

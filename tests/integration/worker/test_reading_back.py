@@ -14,6 +14,7 @@ from flykeep.adapters.system import SystemClock
 from flykeep.domain.errors import ConfigError, IntegrityError, SshError, StoreNotFoundError, WorkerError
 from flykeep.ports.store import StoreOrder
 from flykeep.ports.worker import ExportOrder, ExportResult, ReachOrder
+from tests.full import full
 from tests.integration.worker.exporting import MIB, Keys, export_order, index_order, verify_order
 from tests.sshd import Sshd, free_port
 
@@ -95,6 +96,7 @@ async def test_the_index_key_opens_the_index_but_never_the_data(
         await workers.verify(nosy, on_progress=lambda _: None)
 
 
+@full("as every worker that is left")
 async def test_leaving_an_index_early_stops_its_worker(
     exported: tuple[ExportOrder, ExportResult], workers: LocalWorkers, keys: Keys
 ) -> None:
