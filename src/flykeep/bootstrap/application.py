@@ -15,7 +15,7 @@ from flykeep.adapters.fly.client import FlyClient
 from flykeep.adapters.fly.scratch import FlyScratch
 from flykeep.adapters.ssh.keys import SshAccessIssuer
 from flykeep.adapters.system import SystemClock, SystemIds
-from flykeep.bootstrap.artifacts import endings, reading, rebuilding, uploads
+from flykeep.bootstrap.artifacts import endings, pin_book, reading, rebuilding, uploads
 from flykeep.bootstrap.caring import volume_care
 from flykeep.bootstrap.choosing import inspecting
 from flykeep.bootstrap.ground import Ground, lay_ground
@@ -38,6 +38,7 @@ from flykeep.jobs.get import GetJob
 from flykeep.jobs.import_planner import ImportPlanner
 from flykeep.jobs.inspect import InspectJob
 from flykeep.jobs.locating import Located
+from flykeep.jobs.pins import PinBook
 from flykeep.jobs.prune import PruneJob
 from flykeep.jobs.rebuild import RebuildJob
 from flykeep.jobs.reconcile import ReconcileJob
@@ -81,6 +82,7 @@ class Application:
     check: CheckJob
     reconcile: ReconcileJob
     prune: PruneJob
+    pins: PinBook
     verify: VerifyJob
     get: GetJob
     rebuild: RebuildJob
@@ -140,8 +142,7 @@ def _assemble(ground: Ground) -> Application:
     bringing = importing(ground)
     drill, rooms = drilling(ground, book, check)
     prune, retire = endings(ground)
-    verify, get = reading(ground)
-    copies = copying(ground)
+    (verify, get), copies = reading(ground), copying(ground)
     snapshot, recover = SnapshotJob(ground.fly, catalog, clock), recovering(ground)
     restores = restoring(ground, snapshot, copies)
     sweeps = (scratch_sweep(ground), uploads(ground), bringing.sweep, prune.remover, rooms, copies.remover)
@@ -180,6 +181,7 @@ def _assemble(ground: Ground) -> Application:
         import_planner=bringing.planner,
         restores=restores,
         prune=prune,
+        pins=pin_book(ground),
         doctor=doctor(ground, told),
         verify=verify,
         get=get,

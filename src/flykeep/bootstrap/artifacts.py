@@ -9,6 +9,7 @@ from flykeep.bootstrap.ground import Ground
 from flykeep.jobs.agreement import Agreement
 from flykeep.jobs.authentic import ArtifactStores
 from flykeep.jobs.get import GetJob
+from flykeep.jobs.pins import PinBook
 from flykeep.jobs.prune import PruneJob
 from flykeep.jobs.rebuild import RebuildJob
 from flykeep.jobs.removal import Remover
@@ -26,6 +27,11 @@ def endings(ground: Ground) -> tuple[PruneJob, RetireJob]:
     planner = RetentionPlanner(catalog, clock, stores, agreement, targets, share)
     retire = RetireJob(catalog, clock, stores, targets, agreement, remover)
     return PruneJob(catalog, clock, planner, remover), retire
+
+
+def pin_book(ground: Ground) -> PinBook:
+    """What holds artifacts, here and in the stores."""
+    return PinBook(ground.catalog, ground.clock, ground.plain_stores, ground.keys.signer)
 
 
 def reading(ground: Ground) -> tuple[VerifyJob, GetJob]:

@@ -8,14 +8,15 @@ import typer
 
 from flykeep.cli.asking import person
 from flykeep.cli.context import Common, console, print_document, with_application
-from flykeep.domain.errors import NotFoundError
-from flykeep.domain.holds import AuditAction, AuditEntry, Pin
+from flykeep.domain.documents import Plain
 from flykeep.domain.ids import ExportId
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
 
 _ID = Annotated[str, typer.Argument(metavar="ID", help="The export id of the artifact, in whatever stores it is.")]
+
+_DEGRADED = 9
 
 
 def register(group: typer.Typer) -> None:
@@ -28,17 +29,16 @@ def register(group: typer.Typer) -> None:
         """Hold it in every store: retention never removes it, and no target is erased with it."""
 
         async def action(application: Application, options: Common) -> int:
-            export_id, now, actor = ExportId(artifact_id), application.clock.now(), person()
-            async with application.catalog.transaction() as tx:
-                if not await tx.artifact(export_id):
-                    raise NotFoundError(f"there is no artifact {export_id}")
-                await tx.pin(Pin(export_id, reason, now, actor))
-                await tx.add_audit(AuditEntry(now, actor, AuditAction.PINNED, export_id, reason))
+            export_id, actor = ExportId(artifact_id), person()
+            not_stored = await application.pins.pin(export_id, reason=reason, actor=actor)
             if options.is_json:
-                print_document({"export_id": export_id, "is_pinned": True, "reason": reason, "pinned_by": actor})
+                said: dict[str, Plain] = {"export_id": export_id, "is_pinned": True, "reason": reason}
+                print_document(said | {"pinned_by": actor, "not_stored": list(not_stored)})
             else:
                 console(options).print(f"artifact {export_id} is pinned: {reason}", markup=False)
-            return 0
+                if not_stored:
+                    console(options).print(_not_stored(not_stored), markup=False)
+            return _DEGRADED if not_stored else 0
 
         with_application(ctx, action)
 
@@ -51,13 +51,8 @@ def register(group: typer.Typer) -> None:
         """Let it go: from now on retention decides about it as about any other."""
 
         async def action(application: Application, options: Common) -> int:
-            export_id, now, actor = ExportId(artifact_id), application.clock.now(), person()
-            async with application.catalog.transaction() as tx:
-                was_pinned = await tx.unpin(export_id)
-                if not was_pinned and not await tx.artifact(export_id):
-                    raise NotFoundError(f"there is no artifact {export_id}")
-                if was_pinned:
-                    await tx.add_audit(AuditEntry(now, actor, AuditAction.UNPINNED, export_id, reason))
+            export_id = ExportId(artifact_id)
+            was_pinned = await application.pins.unpin(export_id, reason=reason, actor=person())
             if options.is_json:
                 print_document({"export_id": export_id, "is_pinned": False, "was_pinned": was_pinned})
             else:
@@ -66,3 +61,10 @@ def register(group: typer.Typer) -> None:
             return 0
 
         with_application(ctx, action)
+
+
+def _not_stored(stores: tuple[str, ...]) -> str:
+    return (
+        f"not written to {', '.join(stores)}: there it holds as long as this database lasts. "
+        "Pin it again when the store can be written."
+    )

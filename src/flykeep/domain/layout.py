@@ -18,6 +18,7 @@ from flykeep.domain.ids import AppName, ExportId, ProofId, VolumeName
 STATE_KEY = "_state/latest.json.zst.age"
 RESTORE_KEY = "RESTORE.md"
 PROOFS_PREFIX = "_proofs/"
+PINS_PREFIX = "_pins/"
 RUNBOOKS_PREFIX = "_runbooks/"
 PARTS_AT_MOST = 99_999
 
@@ -97,6 +98,20 @@ def data_key(prefix: str, *, is_encrypted: bool, part: int | None = None) -> str
 def proof_key(app: AppName, volume_name: VolumeName, proof_id: ProofId) -> str:
     """`_proofs/<app>/<volume name>/<proof id>.json`."""
     return f"{PROOFS_PREFIX}{_escape(app)}/{_escape(volume_name)}/{_escape(proof_id)}.json"
+
+
+def pin_key(export_id: ExportId) -> str:
+    """`_pins/<export id>.json`: a person holds this artifact."""
+    return f"{PINS_PREFIX}{_escape(export_id)}.json"
+
+
+def pinned_id_of(key: str) -> ExportId | None:
+    """Whose pin has this key; None where flykeep would never have made it."""
+    name = key.removeprefix(PINS_PREFIX)
+    if not key.startswith(PINS_PREFIX) or not name.endswith(".json") or name == ".json":
+        return None
+    export_id = _unescape(name.removesuffix(".json"))
+    return ExportId(export_id) if export_id and pin_key(ExportId(export_id)) == key else None
 
 
 def runbook_key(app: AppName, *, is_encrypted: bool) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flykeep.domain import layout
 from flykeep.domain.app_description import AppDescription
 from flykeep.domain.artifact import Artifact
 from flykeep.domain.errors import ConfigError, IntegrityError, StoreError, StoreNotFoundError
 from flykeep.domain.fly import VolumeSnapshot
+from flykeep.domain.holds import Pin
 from flykeep.domain.ids import LineageId
 from flykeep.domain.layout import ObjectRole
 from flykeep.domain.remembering import (
@@ -21,6 +22,7 @@ from flykeep.domain.remembering import (
     parse_state,
 )
 from flykeep.domain.verification import Level, after_failure
+from flykeep.jobs.pins import believed_pin
 from flykeep.jobs.settle import Settler
 from flykeep.ports.catalog import Catalog, RecordedSnapshot, SavedDescription, Transaction
 from flykeep.ports.clock import Clock
@@ -67,6 +69,7 @@ class _Found:
 
     artifacts: list[Artifact]
     refused: list[Refused]
+    pins: list[Pin] = field(default_factory=list)
     remembered: tuple[RememberedLineage, ...] = ()
     apps: tuple[AppDescription, ...] = ()
     state: str = "none there"
@@ -123,8 +126,19 @@ class RebuildJob:
                 if artifact is not None:
                     found.artifacts.append(artifact)
             on_progress(store.name, number, len(keys))
+        await self._read_pins(store, objects, found)
         await self._read_state(store, identity, found)
         return found
+
+    async def _read_pins(self, store: Store, keys: Iterable[str], found: _Found) -> None:
+        for key in keys:
+            if key.startswith(layout.PINS_PREFIX):
+                try:
+                    pin = await believed_pin(store, key, self.settler.signer)
+                except IntegrityError as error:
+                    found.refused.append(Refused(key, error.message))
+                else:
+                    found.pins += [pin] if pin else []
 
     async def _artifact(self, store: Store, key: str, objects: Mapping[str, ObjectInfo]) -> Artifact | None:
         """One that lacks an object is recorded as failed, so that it is looked into and counts for nothing."""
@@ -171,6 +185,10 @@ class RebuildJob:
             restored = 0
             for artifact in found.artifacts:
                 restored += await self._record_artifact(tx, artifact, merge.owners, found.refused)
+            known_pins = {pin.export_id for pin in await tx.pins()}
+            for pin in found.pins:
+                if pin.export_id not in known_pins:
+                    await tx.pin(pin)
             for each in found.remembered:
                 await self._record_rest(tx, each, merge.owners[each.lineage.id])
             for described in found.apps:

@@ -16,6 +16,7 @@ from flykeep.domain.ids import ExportId
 from flykeep.domain.run import RunState
 from flykeep.domain.target import STORES_LINEAGE
 from flykeep.jobs.context import Journal
+from flykeep.jobs.pins import held_by, is_pinned_in
 from flykeep.ports.catalog import Catalog, Transaction
 from flykeep.ports.clock import Clock
 from flykeep.ports.store import Store
@@ -76,6 +77,8 @@ class Remover:
         store = self.stores.get(artifact.store)
         if store is None:
             return Removal(artifact, "its store is not configured any more")
+        if await is_pinned_in(store, artifact.export_id):
+            return Removal(artifact, f"pinned: {held_by(store)}")
         async with self.catalog.transaction() as tx:
             held = await _held_now(tx, artifact)
             if held is None:

@@ -14,6 +14,7 @@ from flykeep.domain.prune import PlannedCopy
 from flykeep.domain.retention import Candidate, CopyPlan, Fate, plan_retention
 from flykeep.domain.target import Lineage
 from flykeep.jobs.agreement import Agreement
+from flykeep.jobs.pins import held_by, pinned_in
 from flykeep.ports.catalog import Catalog
 from flykeep.ports.clock import Clock
 from flykeep.ports.store import Store
@@ -106,6 +107,7 @@ class RetentionPlanner:
             return self._planned(_differing(copy, _everywhere(copy, "its store is not configured any more")), share)
         try:
             copy = _differing(copy, await self.agreement.listed(store, _standing(copy)))
+            copy = _held(copy, await pinned_in(store), held_by(store))
         except StoreError as error:
             return self._planned(
                 _differing(copy, _everywhere(copy, f"the store can't be read: {error.message}")), share
@@ -134,6 +136,11 @@ def _differing(copy: _Copy, mismatches: Mapping[ExportId, str]) -> _Copy:
         copy,
         candidates=tuple(replace(one, mismatch=mismatches.get(one.id, one.mismatch)) for one in copy.candidates),
     )
+
+
+def _held(copy: _Copy, pinned: frozenset[ExportId], why: str) -> _Copy:
+    held = tuple(replace(one, pin=one.pin or why) if one.id in pinned else one for one in copy.candidates)
+    return replace(copy, candidates=held)
 
 
 def _relied_on(plan: CopyPlan) -> Iterable[Artifact]:

@@ -16,6 +16,7 @@ from flykeep.domain.run import Outcome, Run, RunRequest
 from flykeep.domain.target import ORG_LINEAGE
 from flykeep.jobs.agreement import Agreement
 from flykeep.jobs.context import Journal, OrgWork
+from flykeep.jobs.pins import PinBook
 from flykeep.jobs.prune import PruneJob
 from flykeep.jobs.removal import Remover
 from flykeep.jobs.retention import RetentionPlanner
@@ -119,6 +120,10 @@ class Endings:
     @property
     def remover(self) -> Remover:
         return Remover(self.catalog, self.parts.clock, self.stores)
+
+    @property
+    def pins(self) -> PinBook:
+        return PinBook(self.catalog, self.parts.clock, self.stores, self.parts.keys.signer)
 
     @property
     def planner(self) -> RetentionPlanner:

@@ -305,7 +305,14 @@ class TestWhatIsRefused:
 async def _refused_removal(endings: Endings, error: StoreError) -> Removal:
     (oldest,) = (await endings.recorded("offsite"))[2:]
     journal = (await endings.work(JobKind.PRUNE)).journal
-    endings.parts.stores["offsite"].fail_with(error)
+    store = endings.parts.stores["offsite"]
+    delete = store.delete
+
+    async def refuse(key: str) -> None:
+        store.delete = delete  # type: ignore[method-assign]
+        raise error
+
+    store.delete = refuse  # type: ignore[method-assign]
     return await endings.remover.remove(oldest, journal)
 
 
