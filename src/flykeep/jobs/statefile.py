@@ -32,14 +32,14 @@ class StateWriter:
     org: str
 
     async def write(self) -> tuple[str, ...]:
-        """Renew the document in each store that does not hold this content yet; the stores written to.
+        """Renew the document in each store that does not hold it for these recipients yet; the stores written to.
 
         The digest is remembered only after the store has taken the document. Every store is tried; then the first
         StoreError is raised.
         """
         body = await self._document()
         document = self._signed(body)
-        digest = hashlib.sha256(canonical(body)).hexdigest()
+        digest = hashlib.sha256("\n".join(self.recipients).encode() + canonical(body)).hexdigest()
         written: list[str] = []
         failures: list[StoreError] = []
         for name, store in self.stores.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyrage.x25519 import Identity
 
 from flykeep.adapters.codecs.keys import StateKeys
 from flykeep.adapters.codecs.sealing import AgeOpener, AgeSealer
@@ -207,3 +208,13 @@ async def test_progress_is_told_and_what_is_no_manifest_is_passed_over(lost: Los
     seen: list[tuple[str, int, int]] = []
     await lost.job(identity=str(OPERATOR)).rebuild(["shelf"], on_progress=lambda *now: seen.append(now))
     assert seen == [("shelf", 1, 1)]
+
+
+async def test_new_recipients_get_the_state_sealed_anew_though_nothing_else_changed(lost: Lost) -> None:
+    stranger = Identity.generate()
+    await lost.write_state(recipients=(str(stranger.to_public()),))
+    await lost.write_state(recipients=(str(OPERATOR.to_public()),))
+
+    (report,) = (await lost.rebuilt()).stores
+
+    assert report.state == "read"
