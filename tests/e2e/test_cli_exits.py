@@ -15,6 +15,7 @@ from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Progress, Scenario, Seed, SnapshotSpec, VolumeSpec
 from tests.e2e.warm import warm_flykeep
 from tests.flykit import Ended, Kit
+from tests.full import full
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -223,6 +224,7 @@ async def test_an_ambiguous_target_names_the_choices(tmp_path: Path) -> None:
     assert "twins/data@twin-b" in refused(ended, 2, "usage.ambiguous_target")
 
 
+@full("a daemon of its own")
 async def test_a_living_daemon_takes_what_nobody_waits_for(tmp_path: Path) -> None:
     volume = VolumeSpec(name="data", seed=Seed(kind="empty"), snapshots=(SnapshotSpec(age_hours=1),))
     app = AppSpec(name="shop", machines=(MachineSpec(name="one", volume="data"),), volumes=(volume,))

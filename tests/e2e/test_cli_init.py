@@ -13,6 +13,7 @@ import pytest
 from flykeep.testing.flysim.model import Secret
 from tests.e2e.warm import WarmKit, warm_flykeep
 from tests.flykit import Ended
+from tests.full import full
 from tests.integration.scratch.home import SCRATCH_APP, SHOP
 
 RECIPIENT = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
@@ -74,6 +75,7 @@ async def test_what_is_missing_or_cannot_be_is_named_and_nothing_is_written(newc
     assert "recipients" in str(await refused(newcomer, recipient="age1wrong"))
 
 
+@full("a cold process")
 async def test_an_app_that_is_there_serves_and_one_with_secrets_does_not(newcomer: Newcomer) -> None:
     assert (await newcomer.init()).document["scratch_state"] == "there"
     world = newcomer.kit.sim.world
@@ -82,6 +84,7 @@ async def test_an_app_that_is_there_serves_and_one_with_secrets_does_not(newcome
     assert "LEFT" in (await newcomer.init()).document["scratch_state"]
 
 
+@full("a cold process")
 async def test_a_token_that_may_not_make_apps_leaves_the_configuration_and_the_command_to_give(
     newcomer: Newcomer,
 ) -> None:

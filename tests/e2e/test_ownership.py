@@ -97,6 +97,7 @@ async def test_without_a_daemon_a_verb_executes_itself(quiet: Household) -> None
     assert all(str(run.owner_id).startswith("verb-") for run in runs)
 
 
+@full("two cold processes")
 async def test_a_local_verb_executes_here_although_a_daemon_lives(quiet: Household, nurseries: Verbs) -> None:
     life = await daemon_of(quiet)
     for _ in range(2):
@@ -105,6 +106,7 @@ async def test_a_local_verb_executes_here_although_a_daemon_lives(quiet: Househo
     assert await quiet.stop(life) == 0
 
 
+@full("two cold processes")
 async def test_a_verb_takes_over_its_pending_run_when_the_daemon_is_killed(quiet: Household, nurseries: Verbs) -> None:
     hold_exports(quiet)
     life = await daemon_of(quiet)

@@ -10,6 +10,7 @@ import pytest
 from flykeep.adapters.db.owners import FileOwners, open_owners
 from flykeep.domain.errors import ConfigError, InternalError, StateError
 from flykeep.domain.ids import OwnerId
+from tests.full import full
 from tests.integration.db.contenders import contenders, race
 from tests.postgres import PostgresServer
 
@@ -78,6 +79,7 @@ async def test_an_owner_that_let_go_leaves_no_file(tmp_path: Path) -> None:
     assert names_in(tmp_path) == {"daemon.lock"}
 
 
+@full("four processes that look without a pause")
 def test_lookers_never_disturb_those_who_come_and_go(tmp_path: Path) -> None:
     """Every holder finds itself alive, however many lookers sweep the same names meanwhile."""
     url, directory, rounds = f"sqlite:///{tmp_path}/state.db", tmp_path / "owners", 4000

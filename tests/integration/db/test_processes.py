@@ -11,7 +11,11 @@ from flykeep.domain.ids import LineageId, OwnerId, RunId
 from flykeep.domain.run import RunState
 from flykeep.ports.ownership import Owners
 from flykeep.testing.contracts.catalog_samples import a_run
+from tests.full import full
 from tests.integration.db.contenders import contenders, race
+
+KINDS = ["sqlite", pytest.param("postgresql", marks=full("claims are tried on both"))]
+on_sqlite_first = pytest.mark.parametrize("migrated_url", KINDS, indirect=True)
 
 
 async def test_of_two_processes_that_claim_one_run_exactly_one_wins(migrated_url: str) -> None:
@@ -28,6 +32,7 @@ async def test_of_two_processes_that_claim_one_run_exactly_one_wins(migrated_url
     assert owners == dict.fromkeys(one, "one") | dict.fromkeys(two, "two")
 
 
+@on_sqlite_first
 async def test_two_processes_never_run_two_runs_of_one_lineage(migrated_url: str) -> None:
     async with open_catalog(migrated_url) as catalog, catalog.transaction() as tx:
         for number in range(20):
@@ -41,12 +46,14 @@ async def test_two_processes_never_run_two_runs_of_one_lineage(migrated_url: str
     assert sorted(run.lineage_id for run in running) == ["l0", "l1"]
 
 
+@on_sqlite_first
 async def test_a_slot_that_two_processes_find_due_becomes_one_run(migrated_url: str) -> None:
     one, two = race(("add_slots", migrated_url, "one", 30), ("add_slots", migrated_url, "two", 30))
 
     assert sorted([*one, *two]) == list(range(30))
 
 
+@pytest.mark.parametrize("state_url", KINDS, indirect=True)
 async def test_processes_that_start_together_on_a_new_database_all_open_it(state_url: str) -> None:
     assert race(*[("open", state_url)] * 4) == ["opened"] * 4
 
@@ -61,6 +68,7 @@ async def test_a_process_killed_in_a_transaction_leaves_nothing_and_blocks_nobod
             assert await tx.add_run(a_run("after"))
 
 
+@on_sqlite_first
 async def test_of_daemons_that_start_together_exactly_one_lives(migrated_url: str, tmp_path: Path) -> None:
     directory = tmp_path / "owners"
 

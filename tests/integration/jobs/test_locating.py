@@ -7,6 +7,7 @@ import pytest
 from flykeep.testing.flysim.scenario import Scenario
 from tests.e2e.warm import warm_flykeep
 from tests.flykit import Kit
+from tests.full import full
 
 _ONE = """
 org = "personal"
@@ -29,7 +30,7 @@ snapshots = [{ age_hours = 6 }]
 """
 
 
-@pytest.mark.parametrize("verb", ["snapshot", "export"])
+@pytest.mark.parametrize("verb", ["export", pytest.param("snapshot", marks=full("as an export"))])
 async def test_a_run_follows_a_volume_that_moved_since_the_last_check(tmp_path: Path, verb: str) -> None:
     async with warm_flykeep(tmp_path, scenario=Scenario.from_toml(_ONE)) as kit:
         assert (await kit.run("check")).code == 0

@@ -27,6 +27,7 @@ from flykeep.jobs.runner import Watcher
 from flykeep.testing.flysim.faults import Fault, FaultKind
 from flykeep.testing.flysim.model import Volume
 from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Seed, VolumeSpec
+from tests.full import full
 from tests.integration.scratch.home import SHOP, TARGET, Home, ended_well, home
 from tests.object_stores import ACCESS_KEY, SECRET_KEY, S3Server
 
@@ -175,6 +176,7 @@ def use_identity(fly: Home, identity: str) -> None:
     fly.application.runner.jobs.for_target[JobKind.RESTORE] = changed
 
 
+@full("a copy from a bucket")
 async def test_an_artifact_in_a_bucket_is_copied_by_links_and_a_wrong_key_or_a_spoiled_one_leaves_nothing(
     tmp_path: Path, moto_server: S3Server
 ) -> None:

@@ -97,7 +97,12 @@ def kill_tar(proxy: Proxy, volume: Volume) -> None:
 
 
 @pytest.mark.parametrize(
-    "strike", [cut, pytest.param(kill_session, marks=full("as a cut, from the other side")), kill_tar]
+    "strike",
+    [
+        cut,
+        pytest.param(kill_session, marks=full("as a cut, from the other side")),
+        pytest.param(kill_tar, marks=full("as a cut, from the other side")),
+    ],
 )
 async def test_a_connection_or_tar_that_dies_leaves_the_volume_as_it_was(
     volume: Volume, source: ArtifactSource, proxy: Proxy, strike: Callable[[Proxy, Volume], None]
