@@ -140,9 +140,9 @@ def _counts(artifact: Artifact) -> str:
 
 
 def _opened(artifact: Artifact) -> str:
-    if artifact.verified_level == "contents":
-        return "contents did not fit" if artifact.is_failed else "contents compared"
-    return "contents not opened by the last verification" if artifact.verified_at else "never by flykeep"
+    if artifact.contents_verified_at:
+        return f"contents compared, {instant_text(artifact.contents_verified_at)}"
+    return "contents did not fit" if artifact.verified_level == "contents" else "never by flykeep"
 
 
 def _print(artifact: Artifact, fates: Fates, options: Common) -> None:

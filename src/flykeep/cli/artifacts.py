@@ -68,6 +68,7 @@ def summary(artifact: Artifact, fates: Fates) -> dict[str, Plain]:
         "manifest_key": artifact.manifest_key,
         "verified_at": plain(artifact.verified_at),
         "verified_level": artifact.verified_level,
+        "contents_verified_at": plain(artifact.contents_verified_at),
         "is_failed": artifact.is_failed,
         "retention": fates.document(artifact),
     }

@@ -125,13 +125,15 @@ async def _read(application: Application, target: str | None) -> _Status:
 
 
 async def _unopened(application: Application, verdicts: Sequence[Compliance]) -> frozenset[LineageId]:
-    """Those whose encrypted artifacts nobody looked into: not here, and not elsewhere for a proof."""
+    """Those whose encrypted artifacts nobody looked into: no verification here, and no drill elsewhere."""
     if application.settings.encryption.identity_secret is not None:
         return frozenset()
     async with application.catalog.transaction() as tx:
-        encrypted = {one.manifest.origin.lineage_id for one in await tx.artifacts() if one.manifest.encryption == "age"}
+        artifacts = [one for one in await tx.artifacts() if one.manifest.encryption == "age"]
+        encrypted = {one.manifest.origin.lineage_id for one in artifacts}
         proofs = {lineage_id: await tx.proofs(lineage_id, is_passed=True) for lineage_id in encrypted}
     opened = {at for at, every in proofs.items() if any(one.proof.source.kind == "artifact" for one in every)}
+    opened |= {one.manifest.origin.lineage_id for one in artifacts if one.contents_verified_at}
     return frozenset(verdict.lineage_id for verdict in verdicts) & frozenset(encrypted - opened)
 
 

@@ -145,7 +145,9 @@ class Lock:
 class Artifact:
     """One artifact in one store, as the catalog remembers it.
 
-    `leaving_at` is when its removal began: from then on it is no backup, whatever of it still stands in the store.
+    `verified_at` and `verified_level` are of the last verification, `contents_verified_at` of the last success that
+    compared every file; a failure takes that back. `leaving_at` is when its removal began: from then on it is no
+    backup, whatever of it still stands in the store.
     """
 
     export_id: ExportId
@@ -155,6 +157,7 @@ class Artifact:
     recorded_at: datetime
     verified_at: datetime | None = None
     verified_level: str | None = None
+    contents_verified_at: datetime | None = None
     is_failed: bool = False
     leaving_at: datetime | None = None
     lock: Lock | None = None

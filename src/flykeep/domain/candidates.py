@@ -217,8 +217,8 @@ def _artifact(export_id: ExportId, copies: list[Artifact], drills: _Drills, *, i
         places=tuple(sorted(copy.store for copy in (good or copies))),
         size_bytes=manifest.totals.content_bytes,
         stored_bytes=best.stored_bytes,
-        verified_level=None if best.is_failed else best.verified_level,
-        verified_at=None if best.is_failed else best.verified_at,
+        verified_level=None if best.is_failed else _level(best),
+        verified_at=None if best.is_failed else best.contents_verified_at or best.verified_at,
         is_pinned=is_pinned,
         paths=manifest.origin.paths,
         notes=_notes(copies, best),
@@ -228,10 +228,16 @@ def _artifact(export_id: ExportId, copies: list[Artifact], drills: _Drills, *, i
     )
 
 
+def _level(copy: Artifact) -> str | None:
+    """The deepest that is known to have held."""
+    return "contents" if copy.contents_verified_at else copy.verified_level
+
+
 def _depth(copy: Artifact) -> tuple[int, float]:
     """How much is known of a copy."""
     levels = ("manifest", "bytes", "contents")
-    level = levels.index(copy.verified_level) + 1 if copy.verified_level in levels else 0
+    deepest = _level(copy)
+    level = levels.index(deepest) + 1 if deepest in levels else 0
     return level, copy.verified_at.timestamp() if copy.verified_at else 0.0
 
 

@@ -26,14 +26,17 @@ def after_success(artifact: Artifact, level: Level, *, now: datetime) -> Artifac
     """The artifact as it is known now. What failed deeper still counts as failed: this look did not reach there."""
     if artifact.is_failed and level.depth < Level(artifact.verified_level or Level.BYTES).depth:
         return artifact
-    return replace(artifact, verified_at=now, verified_level=level.value, is_failed=False)
+    opened_at = now if level is Level.CONTENTS else artifact.contents_verified_at
+    return replace(
+        artifact, verified_at=now, verified_level=level.value, contents_verified_at=opened_at, is_failed=False
+    )
 
 
 def after_failure(artifact: Artifact, level: Level, *, now: datetime) -> Artifact:
     """It counts as no backup until a verification at least as deep succeeds."""
     failed = Level(artifact.verified_level) if artifact.is_failed and artifact.verified_level else level
     deepest = max(level, failed, key=lambda each: each.depth)
-    return replace(artifact, verified_at=now, verified_level=deepest.value, is_failed=True)
+    return replace(artifact, verified_at=now, verified_level=deepest.value, contents_verified_at=None, is_failed=True)
 
 
 def stored_bytes(artifact: Artifact) -> int:

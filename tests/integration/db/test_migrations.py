@@ -147,5 +147,17 @@ async def test_a_database_of_every_earlier_version_opens_with_all_it_held(path: 
     connection.close()
 
 
+async def test_contents_that_were_verified_before_there_was_a_column_stay_verified(tmp_path: Path) -> None:
+    copy = tmp_path / "state.db"
+    shutil.copyfile(OLD_DATABASES / "version-0005.sqlite", copy)
+    with sqlite3.connect(copy) as connection:
+        connection.execute("UPDATE artifacts SET verified_level = 'contents', verified_at = recorded_at")
+    connection.close()
+
+    async with open_catalog(f"sqlite:///{copy}") as catalog, catalog.transaction() as tx:
+        (known,) = await tx.artifact(ExportId("01"))
+        assert known.contents_verified_at == known.verified_at == an_artifact("01").recorded_at
+
+
 def test_there_is_a_database_of_this_version_to_keep() -> None:
     assert (OLD_DATABASES / f"version-{REVISION}.sqlite").is_file()

@@ -118,9 +118,12 @@ def test_a_listed_snapshot_past_its_retention_may_still_be_restored_and_says_so(
 def test_copies_of_an_artifact_are_one_candidate_and_the_deepest_verified_one_speaks_for_it() -> None:
     shallow = replace(artifact(store="shelf"), verified_level="manifest", verified_at=NOW)
     deep = replace(artifact(store="offsite"), verified_level="bytes", verified_at=NOW - DAY)
+    opened = replace(shallow, contents_verified_at=NOW - 2 * DAY)
     odd = replace(artifact(store="attic"), verified_level="word of a later version")
     (one,) = found(artifacts=[shallow, deep, odd])
     assert (one.places, one.verified_level, one.verified_at) == (("attic", "offsite", "shelf"), "bytes", NOW - DAY)
+    (one,) = found(artifacts=[opened, deep, odd])
+    assert (one.verified_level, one.verified_at) == ("contents", NOW - 2 * DAY)
 
 
 def test_a_bad_copy_does_not_spoil_a_good_one() -> None:

@@ -34,6 +34,20 @@ def test_an_artifact_fails_from_a_failure_until_a_success_at_least_as_deep(looks
         assert known.is_failed or (known.verified_at, known.verified_level) == (now, level.value)
 
 
+@given(looks=st.lists(st.tuples(st.booleans(), levels), max_size=8))
+def test_contents_stay_verified_until_something_fails(looks: list[tuple[bool, Level]]) -> None:
+    known, compared_at = artifact(), None
+    for number, (is_good, level) in enumerate(looks):
+        now, before = NOW + timedelta(days=number), known
+        known = (after_success if is_good else after_failure)(known, level, now=now)
+        if not is_good:
+            compared_at = None
+        elif level is Level.CONTENTS:
+            compared_at = now
+        assert known.contents_verified_at == compared_at
+        assert known.is_failed or known.verified_at != before.verified_at
+
+
 def test_a_failure_of_which_nobody_knows_how_deep_it_was_needs_every_byte_to_be_read() -> None:
     known = replace(artifact(), is_failed=True)
     assert after_success(known, Level.MANIFEST, now=NOW) == known

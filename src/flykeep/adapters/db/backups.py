@@ -62,6 +62,7 @@ class SqlBackups:
             "recorded_at": artifact.recorded_at,
             "verified_at": artifact.verified_at,
             "verified_level": artifact.verified_level,
+            "contents_verified_at": artifact.contents_verified_at,
             "is_failed": artifact.is_failed,
         }
         if not await self._change(artifact.export_id, artifact.store, **facts):
@@ -119,6 +120,7 @@ def _artifact(row: Row[Any]) -> Artifact:
         recorded_at=row.recorded_at,
         verified_at=row.verified_at,
         verified_level=row.verified_level,
+        contents_verified_at=row.contents_verified_at,
         is_failed=row.is_failed,
         leaving_at=row.leaving_at,
         lock=row.lock,

@@ -19,7 +19,7 @@ from flykeep.domain.ids import VolumeId
 from flykeep.domain.proof import Proof
 from flykeep.domain.run import Outcome, RunRequest
 
-REVISION: Final = "0005"
+REVISION: Final = "0006"
 """The migration these tables correspond to."""
 
 metadata = MetaData(
@@ -107,6 +107,7 @@ artifacts = Table(
     Column("is_failed", Boolean, nullable=False),
     Column("leaving_at", Instant),
     Column("lock", Document(Lock)),
+    Column("contents_verified_at", Instant),
     Index("ix_artifacts_lineage_id_export_id", "lineage_id", "export_id"),
 )
 

@@ -62,7 +62,9 @@ async def snapshots_are_listed_newest_first(catalog: Catalog) -> None:
 async def artifacts_come_back_exactly_and_are_renewed_by_id_and_store(catalog: Catalog) -> None:
     first, copy, second = an_artifact("01"), an_artifact("01", store="second"), an_artifact("02")
     elsewhere = an_artifact("03", lineage_id=OTHER_LINEAGE)
-    verified = replace(first, verified_at=ODD_INSTANT, verified_level="bytes", is_failed=True)
+    verified = replace(
+        first, verified_at=ODD_INSTANT, verified_level="bytes", contents_verified_at=NOON, is_failed=True
+    )
     async with catalog.transaction() as tx:
         for artifact in (first, second, copy, elsewhere):
             await tx.record_artifact(artifact)
