@@ -8,12 +8,14 @@ from datetime import datetime
 from flykeep.domain.artifact import Artifact
 from flykeep.domain.compliance_drill import drill_findings
 from flykeep.domain.compliance_export import export_findings, is_export_wanted, newest_restorable
+from flykeep.domain.compliance_import import import_findings
 from flykeep.domain.compliance_restore import restore_findings
 from flykeep.domain.compliance_snapshot import newest_restorable_at, snapshot_findings
 from flykeep.domain.compliance_verification import VerificationFacts, verification_findings
 from flykeep.domain.compliance_volume import gone_finding, volume_findings
 from flykeep.domain.findings import Compliance, Finding, FindingCode, Proven, Severity, Subject, Verdict
 from flykeep.domain.fly import Machine, Volume, VolumeSnapshot
+from flykeep.domain.imports import ImportRecord
 from flykeep.domain.policy import DrillRule, JobKind, Policy, TargetRule
 from flykeep.domain.proof import RecordedProof
 from flykeep.domain.restore_phases import RestoreRecord
@@ -42,8 +44,8 @@ class LineageFacts:
     the newest ended run of each kind. `proven_snapshot_at` is the newest restorable snapshot the catalog remembers;
     `pending_seen_at` is when a pending row that carries no instant was first noticed. `is_primary` false means that
     another instance of the same target is the one that is exported where its rule says `instances = "primary"`.
-    `drill_obstacle` is why no restore can be rehearsed here. `restores` are those that are not over,
-    `is_restoring` while a run works on one.
+    `drill_obstacle` is why no restore can be rehearsed here. `restores` and `imports` are those that are not over,
+    `is_restoring` and `is_importing` hold while a run works on one.
     """
 
     lineage: Lineage
@@ -63,6 +65,8 @@ class LineageFacts:
     drill_obstacle: str | None = None
     restores: tuple[RestoreRecord, ...] = ()
     is_restoring: bool = False
+    imports: tuple[ImportRecord, ...] = ()
+    is_importing: bool = False
     is_inventory_complete: bool = True
     is_primary: bool = True
     unknown_reason: str | None = None
@@ -122,6 +126,7 @@ def _conclusive(facts: LineageFacts, policy: Policy, *, now: datetime) -> Compli
     findings += verification_findings(subject, facts.artifacts, facts.verification, now=now)
     findings += _run_findings(subject, facts)
     findings += restore_findings(subject, facts.restores, is_at_work=facts.is_restoring, now=now)
+    findings += import_findings(subject, facts.imports, is_at_work=facts.is_importing, now=now)
     if not policy.is_alarming:
         findings = [replace(finding, severity=Severity.INFO) for finding in findings]
     newest_at = newest_restorable_at(snapshots) or (_proven_snapshot_at(facts) if facts.is_gone else None)

@@ -53,6 +53,8 @@ class FindingCode(StrEnum):
     RUN_FAILED = "run.failed"
     RESTORE_HALF_DONE = "restore.half_done"
     RESTORE_NOT_FINALIZED = "restore.not_finalized"
+    IMPORT_HALF_DONE = "import.half_done"
+    IMPORT_NOT_CONFIRMED = "import.not_confirmed"
     FLY_UNREACHABLE = "fly.unreachable"
     FLY_INCOMPLETE = "fly.incomplete"
     RPO_UNPROVEN = "rpo.unproven"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from flykeep.domain.errors import RefusalError
@@ -36,10 +37,11 @@ class ImportPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImportRecord:
-    """One import; `is_restarting` says whether its machine was to be restarted."""
+    """One import, in `phase` since `phase_at`; `is_restarting` says whether its machine was to be restarted."""
 
     run_id: RunId
     phase: ImportPhase
+    phase_at: datetime
     is_restarting: bool
 
     @property
@@ -79,7 +81,7 @@ def import_record(run_id: RunId, steps: Sequence[Step]) -> ImportRecord | None:
     details = [json.loads(step.detail) if step.detail else {} for step in found]
     restarting = [detail["restart"] for detail in details if "restart" in detail]
     phase = ImportPhase(found[-1].name.removeprefix(PREFIX))
-    return ImportRecord(run_id, phase, is_restarting=bool(restarting and restarting[-1]))
+    return ImportRecord(run_id, phase, found[-1].at, is_restarting=bool(restarting and restarting[-1]))
 
 
 def refuse_ending(ending: str, record: ImportRecord) -> None:

@@ -18,6 +18,7 @@ from flykeep.domain.lineages import LineagePlan, LineageState, primary_ids
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Run
 from flykeep.domain.target import Lineage
+from flykeep.jobs.import_log import OpenImports
 from flykeep.jobs.restore_log import OpenRestores
 from flykeep.jobs.verify import failure_reasons
 from flykeep.ports.catalog import Catalog, Pause, RecordedSnapshot, Transaction
@@ -127,6 +128,7 @@ class FactReader:
             pauses = {pause.target: pause for pause in await tx.pauses(now=self.clock.now())}
             verdicts = {verdict.lineage_id: verdict for verdict in await tx.verdicts()}
             restores = await OpenRestores.read(tx)
+            imports = await OpenImports.read(tx)
             return tuple(
                 [
                     replace(
@@ -136,6 +138,8 @@ class FactReader:
                         is_primary=lineage.id in primaries,
                         restores=restores.records.get(lineage.id, ()),
                         is_restoring=lineage.id in restores.at_work,
+                        imports=imports.records.get(lineage.id, ()),
+                        is_importing=lineage.id in imports.at_work,
                     )
                     for lineage, reading in readings
                 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flykeep.domain.errors import NotFoundError
@@ -12,8 +12,29 @@ from flykeep.domain.imports import ImportPhase, ImportRecord, import_record
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import Run, Step
 from flykeep.jobs.context import Journal
-from flykeep.ports.catalog import Catalog
+from flykeep.ports.catalog import Catalog, Transaction
 from flykeep.ports.clock import Clock
+
+_RUNS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class OpenImports:
+    """What a check wants to know: imports that are not over, by target, and the targets that a run works on."""
+
+    records: Mapping[LineageId, tuple[ImportRecord, ...]]
+    at_work: frozenset[LineageId]
+
+    @classmethod
+    async def read(cls, tx: Transaction) -> OpenImports:
+        """Of all targets."""
+        runs = await tx.runs(kind=JobKind.IMPORT, limit=_RUNS)
+        found: dict[LineageId, tuple[ImportRecord, ...]] = {}
+        for run in runs:
+            record = import_record(run.id, await tx.steps(run.id))
+            if record is not None and record.phase is not ImportPhase.OVER:
+                found[run.lineage_id] = (*found.get(run.lineage_id, ()), record)
+        return cls(found, frozenset(run.lineage_id for run in runs if not run.state.is_final))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +61,7 @@ class ImportLog:
     async def records(self, lineage_id: LineageId) -> tuple[ImportRecord, ...]:
         """The target's imports that are not over, of runs that are; newest first."""
         async with self.catalog.transaction() as tx:
-            runs = await tx.runs(lineage_id=lineage_id, kind=JobKind.IMPORT, is_open=False, limit=1000)
+            runs = await tx.runs(lineage_id=lineage_id, kind=JobKind.IMPORT, is_open=False, limit=_RUNS)
         return await self.of_runs(runs)
 
     async def of_runs(self, runs: Sequence[Run]) -> tuple[ImportRecord, ...]:

@@ -21,8 +21,9 @@ from flykeep.domain.fly import MachineCheck
 from flykeep.domain.ids import ExportId, LineageId, RunId
 from flykeep.domain.imports import ImportPhase
 from flykeep.domain.policy import JobKind
-from flykeep.domain.run import Outcome, Run, RunRequest, RunState
+from flykeep.domain.run import Outcome, Run, RunRequest, RunState, Slot
 from flykeep.jobs.context import Journal, TargetWork
+from flykeep.jobs.import_log import OpenImports
 from flykeep.jobs.import_moving import Location
 from flykeep.ports.importing import Placed, PlaceResult
 from tests.full import IS_FULL, full
@@ -250,6 +251,25 @@ async def test_confirm_and_undo_end_an_import_once(made: ImportParts) -> None:
     for word in ("confirm", "undo"):
         with pytest.raises(NotFoundError):
             await ending(made, word, run)
+
+
+async def test_a_check_reads_the_imports_that_are_not_over_and_whether_a_run_works_on_them(made: ImportParts) -> None:
+    run, _ = await imported(made)
+    assert await opened(made) == ([(run.id, ImportPhase.MOVED)], set())
+    async with made.catalog.transaction() as tx:
+        later = replace(run, id=RunId("later"), slot=Slot("later"), state=RunState.PENDING, ended_at=None, outcome=None)
+        await tx.add_run(later)
+    assert await opened(made) == ([(run.id, ImportPhase.MOVED)], {run.lineage_id})
+
+    await ending(made, "confirm", run)
+    assert (await opened(made))[0] == []
+
+
+async def opened(made: ImportParts) -> tuple[list[tuple[RunId, ImportPhase]], set[LineageId]]:
+    async with made.catalog.transaction() as tx:
+        read = await OpenImports.read(tx)
+    records = [(record.run_id, record.phase) for every in read.records.values() for record in every]
+    return records, set(read.at_work)
 
 
 async def test_folders_that_somebody_removed_are_told_and_no_longer_waited_for(made: ImportParts) -> None:

@@ -13,6 +13,7 @@ from flykeep.domain.describing import DescriptionState, with_undescribed
 from flykeep.domain.findings import Finding, FindingCode
 from flykeep.domain.fly import HostStatus
 from flykeep.domain.ids import AppName, LineageId, RunId
+from flykeep.domain.imports import ImportPhase, ImportRecord
 from flykeep.domain.policy import CopyRule, JobKind, Schedule, TargetRule
 from flykeep.domain.presets import PRODUCTION
 from flykeep.domain.proof import ProofFlaw
@@ -55,6 +56,10 @@ REFUSED = Run(
 LIVE = artifact("live", age=HOUR, consistency=Consistency.LIVE, open_databases=("app.db-wal",))
 
 
+def imported(phase: ImportPhase) -> ImportRecord:
+    return ImportRecord(RunId("r"), phase, LONG_AGO, is_restarting=False)
+
+
 def every_finding() -> list[Finding]:
     fine = LineageFacts(lineage(), "my-crocbot/crocbot_data", volume(), machine(), (snapshot(),))
     unfinished = (snapshot("p", age=5 * HOUR, status="running"), snapshot("x", status="odd"), snapshot(age=40 * HOUR))
@@ -71,6 +76,7 @@ def every_finding() -> list[Finding]:
         replace(fine, artifacts=(artifact(is_failed=True),)),
         replace(fine, artifacts=(artifact(age=HOUR),), verification=VerificationFacts(-DAY)),
         replace(fine, restores=(restored(RestorePhase.SWITCHING), restored(RestorePhase.RESTORED))),
+        replace(fine, imports=(imported(ImportPhase.MOVED), imported(ImportPhase.MOVING))),
         replace(fine, volume=None),
         replace(fine, snapshots=None),
     )

@@ -75,7 +75,7 @@ def test_a_machine_that_a_deploy_holds_is_busy() -> None:
 
 
 def test_an_import_that_is_still_kept_comes_first() -> None:
-    kept = (ImportRecord(RUN, ImportPhase.MOVED, is_restarting=True),)
+    kept = (ImportRecord(RUN, ImportPhase.MOVED, NOW, is_restarting=True),)
     with pytest.raises(RefusalError, match="R1 of this target is moved") as caught:
         plan_import(RULE, FILE, facts(unsettled=kept))
     assert "import undo R1" in caught.value.next_step
@@ -114,19 +114,19 @@ def step(name: str, detail: str = "") -> Step:
 def test_the_last_journalled_phase_counts() -> None:
     assert import_record(RUN, [step("plan", "{}")]) is None
     began = [step("plan"), step(ImportPhase.STAGING.step)]
-    assert import_record(RUN, began) == ImportRecord(RUN, ImportPhase.STAGING, is_restarting=False)
+    assert import_record(RUN, began) == ImportRecord(RUN, ImportPhase.STAGING, NOW, is_restarting=False)
     moving = [*began, step("compared"), step(ImportPhase.MOVING.step, '{"restart": true}')]
-    assert import_record(RUN, moving) == ImportRecord(RUN, ImportPhase.MOVING, is_restarting=True)
+    assert import_record(RUN, moving) == ImportRecord(RUN, ImportPhase.MOVING, NOW, is_restarting=True)
     undoing = [*moving, step(ImportPhase.UNDOING.step, '{"restart": false}')]
-    assert import_record(RUN, undoing) == ImportRecord(RUN, ImportPhase.UNDOING, is_restarting=False)
+    assert import_record(RUN, undoing) == ImportRecord(RUN, ImportPhase.UNDOING, NOW, is_restarting=False)
 
 
 @pytest.mark.parametrize("phase", ImportPhase)
 def test_every_phase_is_half_done_or_kept_or_over(phase: ImportPhase) -> None:
-    record = ImportRecord(RUN, phase, is_restarting=True)
+    record = ImportRecord(RUN, phase, NOW, is_restarting=True)
 
     assert record.is_half_done + record.is_kept + (phase is ImportPhase.OVER) == 1
-    assert not ImportRecord(RUN, record.next_phase, is_restarting=True).is_half_done
+    assert not ImportRecord(RUN, record.next_phase, NOW, is_restarting=True).is_half_done
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_every_phase_is_half_done_or_kept_or_over(phase: ImportPhase) -> None:
 )
 def test_an_ending_is_possible_from_its_own_phases_only(ending: str, phases: set[ImportPhase]) -> None:
     for phase in ImportPhase:
-        record = ImportRecord(RUN, phase, is_restarting=True)
+        record = ImportRecord(RUN, phase, NOW, is_restarting=True)
         if phase in phases:
             refuse_ending(ending, record)
             continue
