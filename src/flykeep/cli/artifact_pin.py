@@ -13,6 +13,7 @@ from flykeep.domain.ids import ExportId
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
+    from flykeep.jobs.pins import NotStored
 
 _ID = Annotated[str, typer.Argument(metavar="ID", help="The export id of the artifact, in whatever stores it is.")]
 
@@ -33,11 +34,17 @@ def register(group: typer.Typer) -> None:
             not_stored = await application.pins.pin(export_id, reason=reason, actor=actor)
             if options.is_json:
                 said: dict[str, Plain] = {"export_id": export_id, "is_pinned": True, "reason": reason}
-                print_document(said | {"pinned_by": actor, "not_stored": list(not_stored)})
+                print_document(
+                    said
+                    | {
+                        "pinned_by": actor,
+                        "not_stored": [{"store": one.store, "reason": one.reason} for one in not_stored],
+                    }
+                )
             else:
                 console(options).print(f"artifact {export_id} is pinned: {reason}", markup=False)
-                if not_stored:
-                    console(options).print(_not_stored(not_stored), markup=False)
+                for one in not_stored:
+                    console(options).print(_not_stored(one), markup=False)
             return _DEGRADED if not_stored else 0
 
         with_application(ctx, action)
@@ -63,8 +70,8 @@ def register(group: typer.Typer) -> None:
         with_application(ctx, action)
 
 
-def _not_stored(stores: tuple[str, ...]) -> str:
+def _not_stored(one: NotStored) -> str:
     return (
-        f"not written to {', '.join(stores)}: there it holds as long as this database lasts. "
+        f"not written to {one.store}: {one.reason}. There it holds as long as this database lasts. "
         "Pin it again when the store can be written."
     )

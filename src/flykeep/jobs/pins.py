@@ -18,13 +18,21 @@ _LIMIT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class NotStored:
+    """A store that did not take a pin, and why."""
+
+    store: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PinBook:
     catalog: Catalog
     clock: Clock
     stores: Mapping[str, Store]
     signer: Signer
 
-    async def pin(self, export_id: ExportId, *, reason: str, actor: str) -> tuple[str, ...]:
+    async def pin(self, export_id: ExportId, *, reason: str, actor: str) -> tuple[NotStored, ...]:
         """Hold it, here and in each store that has it; returns the stores that did not take the pin.
 
         The catalog comes first: a prune at work sees it there. Raises NotFoundError.
@@ -38,7 +46,8 @@ class PinBook:
             await tx.add_audit(AuditEntry(pin.pinned_at, actor, AuditAction.PINNED, export_id, reason))
         signature = self.signer.sign(pin_document.canonical_bytes(pin))
         document = pin_document.to_document(pin, signature_hex=signature, signer_hex=self.signer.public_hex)
-        return tuple([copy.store for copy in copies if not await self._put(copy.store, export_id, document)])
+        tried = [await self._put(copy.store, export_id, document) for copy in copies]
+        return tuple(each for each in tried if each is not None)
 
     async def unpin(self, export_id: ExportId, *, reason: str, actor: str) -> bool:
         """Let go of it everywhere, in the catalog last; whether it was pinned anywhere.
@@ -58,14 +67,14 @@ class PinBook:
                 await tx.add_audit(AuditEntry(self.clock.now(), actor, AuditAction.UNPINNED, export_id, reason))
         return was_pinned
 
-    async def _put(self, name: str, export_id: ExportId, document: bytes) -> bool:
+    async def _put(self, name: str, export_id: ExportId, document: bytes) -> NotStored | None:
         if name not in self.stores:
-            return False
+            return NotStored(name, "it is not configured any more")
         try:
             await self.stores[name].put(layout.pin_key(export_id), document)
-        except StoreError:
-            return False
-        return True
+        except StoreError as error:
+            return NotStored(name, error.message)
+        return None
 
 
 def held_by(store: Store) -> str:

@@ -15,6 +15,7 @@ from flykeep.domain.holds import AuditAction, Pin
 from flykeep.domain.ids import ExportId
 from flykeep.domain.policy import JobKind
 from flykeep.domain.run import RunState
+from flykeep.jobs.pins import NotStored
 from flykeep.jobs.rebuild import RebuildJob, RebuildReport
 from tests.integration.jobs.endings import Endings, exported
 from tests.integration.jobs.parts import Parts
@@ -101,8 +102,9 @@ async def test_a_store_that_does_not_take_the_pin_is_named(parts: Parts) -> None
     parts.stores["offsite"].fail_with(StoreUnavailableError("down"))
     without = replace(endings.pins, stores={"shelf": parts.stores["shelf"]})
 
-    assert await endings.pins.pin(only, reason="evidence", actor="ops") == ("offsite",)
-    assert await without.pin(only, reason="evidence", actor="ops") == ("offsite",)
+    assert await endings.pins.pin(only, reason="evidence", actor="ops") == (NotStored("offsite", "down"),)
+    (told,) = await without.pin(only, reason="evidence", actor="ops")
+    assert told == NotStored("offsite", "it is not configured any more")
     assert await endings.pins.pin(only, reason="evidence", actor="ops") == ()
 
 
