@@ -55,6 +55,7 @@ class FindingCode(StrEnum):
     RESTORE_NOT_FINALIZED = "restore.not_finalized"
     IMPORT_HALF_DONE = "import.half_done"
     IMPORT_NOT_CONFIRMED = "import.not_confirmed"
+    RECOVER_HALF_DONE = "recover.half_done"
     FLY_UNREACHABLE = "fly.unreachable"
     FLY_INCOMPLETE = "fly.incomplete"
     RPO_UNPROVEN = "rpo.unproven"

@@ -51,6 +51,7 @@ HEADLINES = {
     FindingCode.RESTORE_NOT_FINALIZED: "a restore waits for a decision",
     FindingCode.IMPORT_HALF_DONE: "an import stopped half-way",
     FindingCode.IMPORT_NOT_CONFIRMED: "an import waits for a decision",
+    FindingCode.RECOVER_HALF_DONE: "an app stayed half-built",
     FindingCode.FLY_UNREACHABLE: "Fly can't be read",
     FindingCode.FLY_INCOMPLETE: "Fly's inventory is incomplete",
     FindingCode.RPO_UNPROVEN: "nobody can say that a young enough backup exists",

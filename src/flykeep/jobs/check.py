@@ -16,6 +16,7 @@ from flykeep.domain.ids import LineageId
 from flykeep.domain.lineages import LineagePlan, resolve_lineages, rule_of
 from flykeep.domain.policy import Schedule, TargetRule
 from flykeep.domain.proof import ProofFlaw
+from flykeep.domain.recover_findings import with_half_recoveries
 from flykeep.domain.restore_phases import volumes_in_the_making
 from flykeep.domain.run import Outcome, RunState
 from flykeep.domain.runbook_state import with_stale_runbooks
@@ -25,6 +26,7 @@ from flykeep.jobs.context import OrgWork
 from flykeep.jobs.describing import Describer
 from flykeep.jobs.facts import FactReader, Reading
 from flykeep.jobs.proofs import ProofBook
+from flykeep.jobs.recover_log import half_recoveries
 from flykeep.jobs.restore_log import restores
 from flykeep.jobs.retention_facts import retention_facts
 from flykeep.jobs.runbook import Runbooks
@@ -186,8 +188,10 @@ class CheckJob:
         async with self.catalog.transaction() as tx:
             for verdict in verdicts:
                 await tx.save_verdict(verdict)
+            half = await half_recoveries(tx)
         now = self.clock.now()
-        return CheckReport(tuple(verdicts), with_proof_flaws(evaluate_org(org, now=now), flaws, now=now))
+        judged = with_proof_flaws(evaluate_org(org, now=now), flaws, now=now)
+        return CheckReport(tuple(verdicts), with_half_recoveries(judged, half, org.inventory, of=self.org))
 
 
 def _result(report: CheckReport) -> CheckResult:

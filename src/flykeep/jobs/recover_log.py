@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flykeep.domain.ids import AppName, MachineId, RunId, VolumeId
+from flykeep.domain.ids import AppName, LineageId, MachineId, RunId, VolumeId
 from flykeep.domain.policy import JobKind
-from flykeep.domain.run import RunState, Step
+from flykeep.domain.recover_findings import HalfRecovery
+from flykeep.domain.run import Run, RunState, Step
 from flykeep.domain.target import recovery_lineage
 from flykeep.jobs.filling import FILLING
-from flykeep.ports.catalog import Catalog
+from flykeep.ports.catalog import Catalog, Transaction
 
 RECOVERING = "recovering"
 APP_ASKED = "make the app"
@@ -28,6 +29,7 @@ VOLUME_DROPPED = "half-filled volume removed"
 MACHINE_ASKED = "make a machine"
 MACHINE_MADE = "machine made"
 RECOVERED = "recovered"
+_RUNS = 1000
 _OVER = frozenset({RunState.SUCCEEDED, RunState.DEGRADED})
 
 
@@ -131,12 +133,49 @@ class RecoverLog:
         self, app: AppName, name: AppName, *, but: RunId | None = None
     ) -> list[tuple[RunId, Sequence[Step]]]:
         async with self.catalog.transaction() as tx:
-            runs = await tx.runs(lineage_id=recovery_lineage(app), kind=JobKind.RECOVER, limit=1000)
-            found: list[tuple[RunId, Sequence[Step]]] = []
-            for run in reversed(runs):
-                steps = await tx.steps(run.id)
-                if run.request.to_app == name and run.id != but:
-                    # A process that dies between its last step and its run's end has told nobody what there is now.
-                    is_over = run.state in _OVER and any(step.name == RECOVERED for step in steps)
-                    found = [] if is_over else [*found, (run.id, steps)]
-        return found
+            runs = await tx.runs(lineage_id=recovery_lineage(app), kind=JobKind.RECOVER, limit=_RUNS)
+            return await _unended(tx, [run for run in reversed(runs) if run.request.to_app == name and run.id != but])
+
+
+async def half_recoveries(tx: Transaction) -> tuple[HalfRecovery, ...]:
+    """The recoveries, of whatever app, that asked Fly for something, have not ended, and that nobody works on."""
+    by_names: dict[tuple[LineageId, AppName | None], list[Run]] = {}
+    for run in reversed(await tx.runs(kind=JobKind.RECOVER, limit=_RUNS)):
+        by_names.setdefault((run.lineage_id, run.request.to_app), []).append(run)
+    found: list[HalfRecovery] = []
+    for runs in by_names.values():
+        if all(run.state.is_final for run in runs):
+            steps = [step for _, its_steps in await _unended(tx, runs) for step in its_steps]
+            found += _half_recovery(steps)
+    return tuple(found)
+
+
+def _half_recovery(steps: Sequence[Step]) -> list[HalfRecovery]:
+    progress = RecoverProgress()
+    for step in steps:
+        progress.take(step)
+    if not progress.is_begun:
+        return []
+    said = json.loads(next(step for step in steps if step.name == RECOVERING).detail)
+    ids = [*(made.id for made in progress.volumes.values()), *(made.id for made in progress.machines.values())]
+    return [
+        HalfRecovery(
+            app=AppName(said["app"]),
+            name=AppName(said["name"]),
+            org=said["org"],
+            run_id=steps[-1].run_id,
+            stopped_at=steps[-1].at,
+            made=frozenset(one for one in ids if one is not None),
+        )
+    ]
+
+
+async def _unended(tx: Transaction, runs: Iterable[Run]) -> list[tuple[RunId, Sequence[Step]]]:
+    """Those of one recovery's runs, oldest first, that came after the last one which ended it."""
+    found: list[tuple[RunId, Sequence[Step]]] = []
+    for run in runs:
+        steps = await tx.steps(run.id)
+        # A process that dies between its last step and its run's end has told nobody what there is now.
+        is_over = run.state in _OVER and any(step.name == RECOVERED for step in steps)
+        found = [] if is_over else [*found, (run.id, steps)]
+    return found

@@ -12,8 +12,11 @@ import pytest
 from flykeep.adapters.codecs.sealing import open_sealed
 from flykeep.domain.errors import StoreError
 from flykeep.domain.findings import Compliance, Finding, FindingCode, Verdict
+from flykeep.domain.ids import AppName, OwnerId, RunId
 from flykeep.domain.policy import JobKind
-from flykeep.domain.run import RunState
+from flykeep.domain.run import Outcome, Run, RunRequest, RunState, Slot, Step
+from flykeep.domain.target import recovery_lineage
+from flykeep.jobs.recover_log import APP_ASKED, RECOVERING
 from flykeep.ports.catalog import Pause
 from flykeep.ports.store import ObjectInfo
 from flykeep.testing.flysim.faults import Fault, FaultKind
@@ -47,6 +50,28 @@ def stuck(at: Workplace) -> Snapshot:
     pending = at.sim.world.add_snapshot(at.volume, age=timedelta(0))
     pending.settled_status, pending.is_stuck = None, True
     return pending
+
+
+async def test_an_app_that_stayed_half_built_is_found(at: Workplace) -> None:
+    now, run_id = at.clock.now(), RunId("r1")
+    run = Run(
+        run_id,
+        JobKind.RECOVER,
+        recovery_lineage(AppName("wiki")),
+        Slot.manual(run_id),
+        RunState.PENDING,
+        now,
+        now,
+        RunRequest(to_app=AppName("wiki")),
+    )
+    detail = json.dumps({"app": "wiki", "name": "wiki", "org": "personal"})
+    async with at.application.catalog.transaction() as tx:
+        await tx.add_run(run)
+        await tx.claim(run_id, owner_id=OwnerId("test"), now=now)
+        for number, name in enumerate((RECOVERING, APP_ASKED), 1):
+            await tx.add_step(Step(run_id, number, name, now, detail))
+        await tx.finish(run_id, outcome=Outcome(RunState.INTERRUPTED), now=now)
+    assert (await finding(at, FindingCode.RECOVER_HALF_DONE)).next_step == "flykeep recover wiki --secrets FILE"
 
 
 async def test_a_volume_as_its_policy_wants_it_is_healthy(at: Workplace) -> None:

@@ -27,8 +27,9 @@ from flykeep.domain.errors import (
 )
 from flykeep.domain.ids import AppName, LineageId, MachineId, VolumeId
 from flykeep.domain.probes import ProbeOutcome
+from flykeep.domain.recover_findings import HalfRecovery
 from flykeep.domain.run import RunState
-from flykeep.jobs.recover_log import APP_MADE, VOLUME_DROPPED
+from flykeep.jobs.recover_log import APP_MADE, VOLUME_DROPPED, half_recoveries
 from flykeep.jobs.statefile import StateWriter
 from flykeep.testing.memory_platform import MemoryFault
 from tests.full import full, stride
@@ -135,6 +136,30 @@ async def test_a_recovery_into_the_empty_shell_of_its_app_is_gone_on_with(made: 
     outcome = await made.recover(name=LOST)
     assert outcome.state is RunState.SUCCEEDED
     assert contents(made, LOST) == {"cache": "", "crocbot_data": "crocs"}
+
+
+async def half(made: RecoverParts) -> tuple[HalfRecovery, ...]:
+    async with made.parts.catalog.transaction() as tx:
+        return await half_recoveries(tx)
+
+
+async def test_a_half_built_app_is_found_until_it_is_whole(made: RecoverParts) -> None:
+    assert await half(made) == ()
+    good, made.secrets = made.secrets, {"OTHER": "x"}
+    with pytest.raises(RefusalError):
+        await made.recover()
+    assert await half(made) == ()  # it asked Fly for nothing
+    made.secrets = good
+    made.fly.faults = [MemoryFault("make_machine", LOST_ANSWER)]
+    with pytest.raises(FlyUnavailableError):
+        await made.recover()
+    (found,) = await half(made)
+    assert (found.app, found.name, found.org) == (LOST, NEW, "personal")
+    assert found.made == {disk.volume.id for disk in made.fly.disks.values()}
+    async with made.begun(NEW):
+        assert await half(made) == ()  # somebody works on it
+    await made.recover()
+    assert await half(made) == ()
 
 
 # -- before anything is changed

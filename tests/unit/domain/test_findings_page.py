@@ -17,6 +17,7 @@ from flykeep.domain.imports import ImportPhase, ImportRecord
 from flykeep.domain.policy import CopyRule, JobKind, Schedule, TargetRule
 from flykeep.domain.presets import PRODUCTION
 from flykeep.domain.proof import ProofFlaw
+from flykeep.domain.recover_findings import HalfRecovery, with_half_recoveries
 from flykeep.domain.restore_phases import RestorePhase
 from flykeep.domain.run import Outcome, Run, RunState, Slot
 from flykeep.domain.runbook_state import StaleRunbook, with_stale_runbooks
@@ -95,6 +96,8 @@ def every_finding() -> list[Finding]:
     found += with_stale_runbooks(
         evaluate_org(whole, now=NOW), (StaleRunbook(AppName("a"), "offsite", NOW, "403"),)
     ).findings
+    half = HalfRecovery(AppName("a"), AppName("b"), "personal", RunId("r"), NOW, frozenset())
+    found += with_half_recoveries(evaluate_org(whole, now=NOW), (half,), None, of="personal").findings
     return [*found, notifier_finding("oncall", error="410", since_at=NOW, last_good_at=None)]
 
 
