@@ -6,10 +6,12 @@ from pathlib import Path
 
 from flykeep.testing.flysim.scenario import Progress, Scenario
 from tests.e2e.warm import warm_flykeep
+from tests.full import full
 
 MAIN = "my-crocbot/crocbot_data"
 
 
+@full("a dozen verbs after a loss")
 async def test_after_a_rebuild_artifacts_are_listed_searched_verified_and_opened_again(tmp_path: Path) -> None:
     scenario = Scenario.shipped().model_copy(update={"snapshot_progress": Progress(polls=0)})
     async with warm_flykeep(tmp_path, scenario=scenario) as kit:

@@ -98,6 +98,7 @@ async def test_no_id_is_cut_however_narrow_the_terminal_is(kit: Kit, columns: in
     assert max(map(len, lines)) <= columns
 
 
+@full("four cold processes")
 async def test_colours_are_for_terminals_and_not_for_those_who_do_not_want_them(kit: Kit) -> None:
     _, coloured = await shown(kit, "check")
     _, plain = await shown(kit, "check", NO_COLOR="1")

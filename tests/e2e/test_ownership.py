@@ -75,6 +75,7 @@ async def test_a_living_daemon_executes_what_a_verb_asks_for(quiet: Household, n
     assert await quiet.stop(life) == 0
 
 
+@full("two cold processes")
 async def test_ctrl_c_detaches_from_a_run_the_daemon_executes(quiet: Household, nurseries: Verbs) -> None:
     quiet.sim.faults.add(Fault(kind=FaultKind.HANG, action="graphql.issueCertificate", duration_s=1.0))
     life = await daemon_of(quiet)

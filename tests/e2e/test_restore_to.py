@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Scenario, Seed, VolumeSpec
 from tests.e2e.warm import warm_flykeep
+from tests.full import full
 from tests.integration.scratch.home import SHOP, TARGET
 from tests.integration.worker.importing import compared
 
@@ -23,6 +24,7 @@ WITH_STAGING = Scenario(
 )
 
 
+@full("a copy, from the command line")
 async def test_a_copy_is_planned_refused_and_made_and_the_source_is_only_read(tmp_path: Path) -> None:
     async with warm_flykeep(tmp_path, scenario=WITH_STAGING) as kit:
         words = ("restore", TARGET, "--snapshot", "latest", "--json")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.nursery import Household, Nursery
 from tests.flykit import flykeep
+from tests.full import full
 from tests.integration.scratch.home import SCRATCH_APP, SHOP, SPEED, TARGET
 
 
@@ -26,6 +27,7 @@ def left_in_scratch(house: Household) -> set[str]:
     return machines | {one.name for one in world.volumes_of(SCRATCH_APP) if one.state != "pending_destroy"}
 
 
+@full("a daemon of its own")
 async def test_the_daemon_exports_from_snapshots_where_the_policy_leaves_it_the_choice(house: Household) -> None:
     house.kit.edit('source = "ssh"', 'source = "auto"')
     house.kit.edit("[policies.standard]", '[daemon]\njitter = "0s"\n\n[policies.standard]')

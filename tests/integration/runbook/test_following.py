@@ -15,6 +15,7 @@ from flykeep.domain.page import command_blocks
 from flykeep.domain.policy import JobKind
 from flykeep.testing.flysim.model import Machine
 from flykeep.testing.flysim.scenario import AppSpec, MachineSpec, Seed, SnapshotSpec, VolumeSpec
+from tests.full import full
 from tests.integration.runbook.person import Followed, Person, person
 from tests.integration.scratch.home import SHOP, Home, ended_well, home
 
@@ -188,6 +189,7 @@ SPOILED = (
 )
 
 
+@full("five ways that are spoiled")
 async def test_a_spoiled_command_ends_the_way_where_it_stands_and_the_right_one_goes_on_from_there(
     disaster: Disaster,
 ) -> None:

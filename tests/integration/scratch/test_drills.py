@@ -142,6 +142,7 @@ async def test_a_snapshot_that_is_wrong_fails_with_the_reason_in_the_incident(fl
     assert (await verdict(fly)).proof is None
 
 
+@full("four drills")
 async def test_an_artifact_is_proven_and_a_spoiled_one_and_a_wrong_key_fail_with_the_reason(tmp_path: Path) -> None:
     edits = [(f'match = "{TARGET}"\n', f'match = "{TARGET}"{PROBES}'), IDENTITY]
     async with home(tmp_path, edits=edits, secrets={"AGE_IDENTITY": "set below"}) as fly:

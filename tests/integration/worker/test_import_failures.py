@@ -252,6 +252,7 @@ async def test_a_cancelled_import_stops_its_worker(
     await require_untouched(volume, before, order.run_id)
 
 
+@full("a process from its start to its end")
 async def test_a_worker_process_imports_and_places(
     volume: Volume, source: ArtifactSource, workers: LocalWorkers
 ) -> None:

@@ -128,6 +128,7 @@ async def test_over_ssh_the_same_tree_is_the_same_and_stays_so(
     assert facts(here) == before
 
 
+@full("as over SSH, path by path")
 async def test_what_a_restore_would_change_is_told_path_by_path(
     here: Path, store: StoreOrder, keys: Keys, sshd: Sshd
 ) -> None:
