@@ -59,7 +59,7 @@ STORIES = (
     "test_cli_terminal.py",
     "test_demo.py",
     "test_seed_document.py",
-    "test_volume_care.py",
+    "e2e/test_volume_care.py",
     "e2e/test_import.py",
     "e2e/test_prune.py",
 )

@@ -143,6 +143,17 @@ class TestStore:
 
 
 class TestDegraded:
+    async def test_a_pin_that_a_store_does_not_take_is_degraded_and_names_the_store(self, kit: Kit) -> None:
+        export_id = (await kit.run("export", MAIN, "--json")).document["export_id"]
+        pins = kit.sim.directory / "store" / "_pins"
+        pins.write_text("where a folder is wanted")
+
+        ended = await kit.run("artifact", "pin", export_id, "--reason", "evidence", "--json")
+        pins.unlink()
+
+        assert (ended.code, ended.document["is_pinned"]) == (9, True)
+        assert [one["store"] for one in ended.document["not_stored"]] == ["offsite"]
+
     async def test_a_live_database_is_exported_and_never_counts(self, kit: Kit) -> None:
         ended = await kit.run("export", "ledger-api/ledger_db")
 

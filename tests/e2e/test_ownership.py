@@ -62,7 +62,7 @@ async def test_two_verbs_and_a_daemon_started_at_once_never_overlap(home: Househ
         assert any(run.started_at <= request.at <= run.ended_at for run in runs)  # type: ignore[operator]
 
 
-@full("test_cli_exits has it beside other verbs")
+@full("as a volume that a living daemon cleans")
 async def test_a_living_daemon_executes_what_a_verb_asks_for(quiet: Household, nurseries: Verbs) -> None:
     life = await daemon_of(quiet)
     for words in (("snapshot", TARGET), ("export", TARGET)):

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 NO_WAIT = Annotated[bool, typer.Option("--no-wait", help="Hand it to the living daemon and return at once.")]
 LOCAL = Annotated[bool, typer.Option("--local", help="Execute it in this process even where a daemon lives.")]
 
+EXIT_DEGRADED = 9
+
 _EXIT_BY_STATE = {
     RunState.SUCCEEDED: 0,
-    RunState.DEGRADED: 9,
+    RunState.DEGRADED: EXIT_DEGRADED,
     RunState.INTERRUPTED: 8,
     RunState.CANCELLED: 8,
     RunState.REFUSED: 4,

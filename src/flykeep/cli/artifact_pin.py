@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flykeep.cli.acting import EXIT_DEGRADED
 from flykeep.cli.asking import person
 from flykeep.cli.context import Common, console, print_document, with_application
 from flykeep.domain.documents import Plain
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from flykeep.jobs.pins import NotStored
 
 _ID = Annotated[str, typer.Argument(metavar="ID", help="The export id of the artifact, in whatever stores it is.")]
-
-_DEGRADED = 9
 
 
 def register(group: typer.Typer) -> None:
@@ -33,19 +32,14 @@ def register(group: typer.Typer) -> None:
             export_id, actor = ExportId(artifact_id), person()
             not_stored = await application.pins.pin(export_id, reason=reason, actor=actor)
             if options.is_json:
+                failed: list[Plain] = [{"store": one.store, "reason": one.reason} for one in not_stored]
                 said: dict[str, Plain] = {"export_id": export_id, "is_pinned": True, "reason": reason}
-                print_document(
-                    said
-                    | {
-                        "pinned_by": actor,
-                        "not_stored": [{"store": one.store, "reason": one.reason} for one in not_stored],
-                    }
-                )
+                print_document(said | {"pinned_by": actor, "not_stored": failed})
             else:
                 console(options).print(f"artifact {export_id} is pinned: {reason}", markup=False)
                 for one in not_stored:
                     console(options).print(_not_stored(one), markup=False)
-            return _DEGRADED if not_stored else 0
+            return EXIT_DEGRADED if not_stored else 0
 
         with_application(ctx, action)
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from flykeep.cli.acting import LOCAL, act, report
+from flykeep.cli.acting import EXIT_DEGRADED, LOCAL, act, report
 from flykeep.cli.context import Common, console, with_application
 from flykeep.cli.targets import TARGET_HELP, find_lineage
 from flykeep.domain.policy import JobKind
@@ -17,8 +17,6 @@ from flykeep.domain.run import RunRequest
 
 if TYPE_CHECKING:
     from flykeep.bootstrap import Application
-
-_DEGRADED = 9
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +49,7 @@ def register(app: typer.Typer) -> None:
             report(run, options, extra={"is_go": is_go})
             if not options.is_json:
                 print_answer(console(options), lineage.label, result, is_go=is_go)
-            return 0 if is_go and code == _DEGRADED else code
+            return 0 if is_go and code == EXIT_DEGRADED else code
 
         with_application(ctx, action)
 

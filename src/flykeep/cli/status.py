@@ -22,6 +22,7 @@ from flykeep.domain.ids import LineageId
 from flykeep.domain.lineages import resolve_target, rule_of
 from flykeep.domain.policy import TargetRule
 from flykeep.domain.target import Lineage, TargetRef
+from flykeep.domain.verification import never_opened
 from flykeep.ports.catalog import Pause
 
 if TYPE_CHECKING:
@@ -129,12 +130,11 @@ async def _unopened(application: Application, verdicts: Sequence[Compliance]) ->
     if application.settings.encryption.identity_secret is not None:
         return frozenset()
     async with application.catalog.transaction() as tx:
-        artifacts = [one for one in await tx.artifacts() if one.manifest.encryption == "age"]
-        encrypted = {one.manifest.origin.lineage_id for one in artifacts}
-        proofs = {lineage_id: await tx.proofs(lineage_id, is_passed=True) for lineage_id in encrypted}
-    opened = {at for at, every in proofs.items() if any(one.proof.source.kind == "artifact" for one in every)}
-    opened |= {one.manifest.origin.lineage_id for one in artifacts if one.contents_verified_at}
-    return frozenset(verdict.lineage_id for verdict in verdicts) & frozenset(encrypted - opened)
+        artifacts = await tx.artifacts()
+        exported = {one.manifest.origin.lineage_id for one in artifacts}
+        proofs = {lineage_id: await tx.proofs(lineage_id, is_passed=True) for lineage_id in exported}
+    proven = {at for at, every in proofs.items() if any(one.proof.source.kind == "artifact" for one in every)}
+    return never_opened(artifacts, proven=proven) & {verdict.lineage_id for verdict in verdicts}
 
 
 def _never_checked(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from flykeep.domain.artifact import Artifact
+from flykeep.domain.ids import LineageId
 
 
 class Level(StrEnum):
@@ -37,6 +38,13 @@ def after_failure(artifact: Artifact, level: Level, *, now: datetime) -> Artifac
     failed = Level(artifact.verified_level) if artifact.is_failed and artifact.verified_level else level
     deepest = max(level, failed, key=lambda each: each.depth)
     return replace(artifact, verified_at=now, verified_level=deepest.value, contents_verified_at=None, is_failed=True)
+
+
+def never_opened(artifacts: Iterable[Artifact], *, proven: Collection[LineageId]) -> frozenset[LineageId]:
+    """The lineages with encrypted artifacts that nobody looked into; `proven` are those of which one was drilled."""
+    encrypted = [one for one in artifacts if one.manifest.encryption == "age"]
+    opened = {one.manifest.origin.lineage_id for one in encrypted if one.contents_verified_at}
+    return frozenset(one.manifest.origin.lineage_id for one in encrypted) - opened - frozenset(proven)
 
 
 def stored_bytes(artifact: Artifact) -> int:

@@ -29,11 +29,11 @@ class OpenImports:
     async def read(cls, tx: Transaction) -> OpenImports:
         """Of all targets."""
         runs = await tx.runs(kind=JobKind.IMPORT, limit=_RUNS)
+        targets = {run.id: run.lineage_id for run in runs}
         found: dict[LineageId, tuple[ImportRecord, ...]] = {}
-        for run in runs:
-            record = import_record(run.id, await tx.steps(run.id))
-            if record is not None and record.phase is not ImportPhase.OVER:
-                found[run.lineage_id] = (*found.get(run.lineage_id, ()), record)
+        for record in await _not_over(tx, runs):
+            target = targets[record.run_id]
+            found[target] = (*found.get(target, ()), record)
         return cls(found, frozenset(run.lineage_id for run in runs if not run.state.is_final))
 
 
@@ -67,8 +67,7 @@ class ImportLog:
     async def of_runs(self, runs: Sequence[Run]) -> tuple[ImportRecord, ...]:
         """The imports among them that are not over."""
         async with self.catalog.transaction() as tx:
-            found = [import_record(run.id, await tx.steps(run.id)) for run in runs]
-        return tuple(record for record in found if record is not None and record.phase is not ImportPhase.OVER)
+            return await _not_over(tx, runs)
 
     async def record(self, run_id: RunId) -> ImportRecord:
         """Raises NotFoundError where that run imported nothing, or nothing of it is left."""
@@ -77,3 +76,8 @@ class ImportLog:
         if record is None or record.phase is ImportPhase.OVER:
             raise NotFoundError(f"run {run_id} left no import that could be confirmed or undone")
         return record
+
+
+async def _not_over(tx: Transaction, runs: Sequence[Run]) -> tuple[ImportRecord, ...]:
+    found = [import_record(run.id, await tx.steps(run.id)) for run in runs]
+    return tuple(record for record in found if record is not None and record.phase is not ImportPhase.OVER)

@@ -27,6 +27,8 @@ class NotStored:
 
 @dataclass(frozen=True, slots=True)
 class PinBook:
+    """Holds artifacts, and lets go of them, in the catalog and in the stores."""
+
     catalog: Catalog
     clock: Clock
     stores: Mapping[str, Store]

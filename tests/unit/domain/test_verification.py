@@ -14,7 +14,7 @@ from flykeep.domain.artifact import Artifact, StoredObject
 from flykeep.domain.compliance_verification import VerificationFacts, verification_findings
 from flykeep.domain.findings import Finding, FindingCode, Severity, Subject
 from flykeep.domain.ids import ExportId
-from flykeep.domain.verification import Level, after_failure, after_success, plan_sample, stored_bytes
+from flykeep.domain.verification import Level, after_failure, after_success, never_opened, plan_sample, stored_bytes
 from tests.unit.domain.builders import NOW, artifact
 
 levels = st.sampled_from(list(Level))
@@ -46,6 +46,17 @@ def test_contents_stay_verified_until_something_fails(looks: list[tuple[bool, Le
             compared_at = now
         assert known.contents_verified_at == compared_at
         assert known.is_failed or known.verified_at != before.verified_at
+
+
+def test_encrypted_artifacts_are_unopened_until_one_was_compared_or_drilled() -> None:
+    one = artifact()
+    of = one.manifest.origin.lineage_id
+    plain = replace(one, manifest=replace(one.manifest, encryption="none"))
+
+    assert never_opened([one, plain], proven=()) == {of}
+    assert never_opened([one, plain], proven={of}) == set()
+    assert never_opened([one, replace(one, contents_verified_at=NOW)], proven=()) == set()
+    assert never_opened([plain], proven=()) == set()
 
 
 def test_a_failure_of_which_nobody_knows_how_deep_it_was_needs_every_byte_to_be_read() -> None:
